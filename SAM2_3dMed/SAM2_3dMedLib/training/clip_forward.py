@@ -1,0 +1,347 @@
+"""One training step's forward pass: a clip goes through the network as a user's session would take it.
+
+All slices are encoded at once; one slice (sometimes two) is prompted; from there the masks travel forward and backward
+with SAM2's memory policy; some slices are corrected with clicks in the error region; every slice is supervised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+import torch.nn.functional as functional
+
+from ..network.features import MaskDecoding, MemoryItem, PointerItem, SliceFeatures
+from ..network.model import SAM23dMed
+from . import losses
+from .losses import LossTerms, LossWeights
+from .sampling import ClipBatch
+from .simulated_prompts import (
+    PointPrompts,
+    box_prompts,
+    correction_prompts,
+    mask_prompts,
+    point_prompts,
+)
+
+IMAGE_MEAN = (0.485, 0.456, 0.406)
+IMAGE_STD = (0.229, 0.224, 0.225)
+MAX_POINTERS = 16
+PRESENT_PIXELS = 4  # fewer pixels than this at network resolution count as "the object is not on the slice"
+BOX, POINT, MASK = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class PromptSettings:
+    """Shares of prompt kinds and of what users do next.
+
+    Attributes:
+        box, point, mask: shares of the first prompt's kind.
+        corrections: chances of 0, 1, 2 ... correction clicks on a prompted slice.
+        second_slice: share of batches with a second prompted slice.
+        later_correction: share of batches in which one propagated slice is corrected and becomes a prompted one.
+        srpp_mm: SRPP counts distances in units of 5 mm instead of slices.
+    """
+
+    box: float = 0.5
+    point: float = 0.35
+    mask: float = 0.15
+    corrections: tuple[float, ...] = (0.5, 0.25, 0.25)
+    second_slice: float = 0.2
+    later_correction: float = 0.25
+    srpp_mm: bool = False
+
+
+@dataclass
+class _Tally:
+    """Sums over slices and decodings, on the device; `reached` splits IoU by prompted and propagated slices."""
+
+    pixel: list[torch.Tensor] = field(default_factory=list)
+    dice: list[torch.Tensor] = field(default_factory=list)
+    iou: list[torch.Tensor] = field(default_factory=list)
+    present: list[torch.Tensor] = field(default_factory=list)
+    score: list[torch.Tensor] = field(default_factory=list)
+    counted: list[torch.Tensor] = field(default_factory=list)
+    prompted_iou: list[torch.Tensor] = field(default_factory=list)
+    tracked_iou: list[torch.Tensor] = field(default_factory=list)
+    score_right: list[torch.Tensor] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class StepOutcome:
+    """Loss terms with gradient, and detached scalars: IoU on prompted and on propagated slices, object-score accuracy.
+
+    An IoU is NaN where no slice of its kind showed the object.
+    """
+
+    terms: LossTerms
+    prompted_iou: torch.Tensor
+    tracked_iou: torch.Tensor
+    score_accuracy: torch.Tensor
+
+
+def normalize(images: torch.Tensor) -> torch.Tensor:
+    """`[N, S, S]` in [0, 1] -> `[N, 3, S, S]` with SAM2's mean and standard deviation."""
+    mean = torch.tensor(IMAGE_MEAN, device=images.device).view(1, 3, 1, 1)
+    std = torch.tensor(IMAGE_STD, device=images.device).view(1, 3, 1, 1)
+    return (images[:, None] - mean) / std
+
+
+class ClipForward:
+    """Runs clips through a network and collects the losses. `rng` draws what concerns the whole batch, `generator` the
+    rest on the device."""
+
+    def __init__(
+        self,
+        network: SAM23dMed,
+        prompts: PromptSettings,
+        weights: LossWeights,
+        rng: np.random.Generator,
+        generator: torch.Generator | None,
+    ) -> None:
+        self.network = network
+        self.prompts = prompts
+        self.weights = weights
+        self.rng = rng
+        self.generator = generator
+
+    # -- the two kinds of step ----------------------------------------------------------------------------------------
+
+    def images(self, clips: ClipBatch) -> StepOutcome:
+        """Every slice on its own: prompted, no memory. Slices without the object are not counted."""
+        features, context = self._encode(clips)
+        every = _slices_as_batch(features, context)
+        masks = clips.masks.flatten(0, 1)
+        tally = _Tally()
+        self._answer_prompts(every, masks, tally, count_absent=False)
+        return self._outcome(tally, clips, features, context)
+
+    def clip(self, clips: ClipBatch) -> StepOutcome:
+        """Prompt slice `clips.anchor`, propagate both ways with memory, supervise every slice."""
+        features, context = self._encode(clips)
+        slices = clips.masks.shape[1]
+        tally = _Tally()
+        prompted: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+        places = [clips.anchor]
+        if slices > 2 and self.rng.random() < self.prompts.second_slice:
+            others = [place for place in range(slices) if place != clips.anchor]
+            places.append(int(self.rng.choice(others)))
+        for place in places:
+            chosen = _slice_of(features, context, place)
+            decoding = self._answer_prompts(chosen, clips.masks[:, place], tally, count_absent=True)
+            prompted[place] = self._remember(chosen, decoding, prompted=True)
+        corrected = None
+        if self.rng.random() < self.prompts.later_correction:
+            corrected = int(self.rng.integers(slices))
+        for direction in (1, -1):
+            self._travel(features, context, clips, clips.anchor, direction, dict(prompted), corrected, tally)
+        return self._outcome(tally, clips, features, context)
+
+    # -- parts --------------------------------------------------------------------------------------------------------
+
+    def _encode(self, clips: ClipBatch) -> tuple[SliceFeatures, torch.Tensor]:
+        """Features of all B * D slices (boundary maps included) and the adapted embeddings `[B, D, C, h, w]`."""
+        batch, slices = clips.images.shape[:2]
+        features = self.network.encode(normalize(clips.images.flatten(0, 1)))
+        raw = features.embedding.unflatten(0, (batch, slices))
+        valid = torch.ones(batch, slices, dtype=torch.bool, device=raw.device)
+        context = self.network.contextualize(raw, valid)
+        boundary = self.network.detect_boundary(context.flatten(0, 1), features)
+        return replace(features, boundary=boundary), context
+
+    def _travel(
+        self,
+        features: SliceFeatures,
+        context: torch.Tensor,
+        clips: ClipBatch,
+        start: int,
+        direction: int,
+        prompted: dict[int, tuple[torch.Tensor, torch.Tensor]],
+        corrected: int | None,
+        tally: _Tally,
+    ) -> None:
+        slices = clips.masks.shape[1]
+        tracked: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+        end = slices if direction > 0 else -1
+        for place in range(start + direction, end, direction):
+            if place in prompted:
+                continue
+            chosen = _slice_of(features, context, place)
+            memories, pointers = sam2_memories(prompted, tracked, place, direction, self.network.num_maskmem)
+            conditioned = self.network.condition(chosen.embedding, memories, pointers, MAX_POINTERS)
+            decoding = self.network.decode(conditioned, chosen)
+            masks = clips.masks[:, place]
+            self._count(decoding, masks, tally, tracked=True)
+            if place == corrected:
+                clicks = self._clicks(decoding, masks)
+                decoding = self._decode_again(conditioned, chosen, clicks, decoding)
+                self._count(decoding, masks, tally, tracked=False)
+                prompted[place] = self._remember(chosen, decoding, prompted=True)
+            else:
+                tracked[place] = self._remember(chosen, decoding, prompted=False)
+
+    def _remember(
+        self, chosen: SliceFeatures, decoding: MaskDecoding, prompted: bool
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        memory = self.network.encode_memory(chosen.embedding, decoding.logits, decoding.object_score, prompted)
+        return memory, decoding.pointer
+
+    def _answer_prompts(
+        self, chosen: SliceFeatures, masks: torch.Tensor, tally: _Tally, count_absent: bool
+    ) -> MaskDecoding:
+        """Prompts of mixed kinds on N slices, corrections included; the final decoding of all, in order."""
+        count = masks.shape[0]
+        shares = np.array([self.prompts.box, self.prompts.point, self.prompts.mask])
+        kinds = self.rng.choice(3, size=count, p=shares / shares.sum())
+        if (kinds == MASK).all():
+            kinds[0] = BOX  # a given mask is returned as it is: with nothing else there would be no loss
+        parts, members = [], []
+        for kind in (BOX, POINT, MASK):
+            rows = np.flatnonzero(kinds == kind)
+            if not len(rows):
+                continue
+            index = torch.from_numpy(rows).to(masks.device)
+            parts.append(self._answer_kind(kind, chosen.select(index), masks[index], tally, count_absent))
+            members.append(index)
+        order = torch.cat(members).argsort()
+        return _join(parts, order)
+
+    def _answer_kind(
+        self, kind: int, chosen: SliceFeatures, masks: torch.Tensor, tally: _Tally, count_absent: bool
+    ) -> MaskDecoding:
+        network, generator = self.network, self.generator
+        present = _present(masks)
+        conditioned = network.condition(chosen.embedding, [], [])
+        if kind == MASK:
+            given = mask_prompts(masks, generator)
+            decoding = network.mask_as_output(chosen.embedding, chosen, given[:, None].float())
+            clicks = None
+        else:
+            clicks = (box_prompts if kind == BOX else point_prompts)(masks, generator)
+            # A slice without the object gets no prompt at all: padding points.
+            clicks = replace(clicks, labels=torch.where(present[:, None], clicks.labels, -1))
+            decoding = network.decode(conditioned, chosen, clicks.points, clicks.labels)
+            self._count(decoding, masks, tally, tracked=False, count_absent=count_absent)
+        rounds = int(self.rng.choice(len(self.prompts.corrections), p=self.prompts.corrections))
+        for _ in range(rounds):
+            further = self._clicks(decoding, masks)
+            clicks = further if clicks is None else clicks.joined(further)
+            decoding = self._decode_again(conditioned, chosen, clicks, decoding)
+            self._count(decoding, masks, tally, tracked=False, count_absent=count_absent)
+        return decoding
+
+    def _clicks(self, decoding: MaskDecoding, masks: torch.Tensor) -> PointPrompts:
+        with torch.no_grad():
+            size = masks.shape[-1]
+            enlarged = functional.interpolate(decoding.logits, size=(size, size), mode="bilinear", align_corners=False)
+            return correction_prompts(enlarged[:, 0] > 0, masks, self.generator)
+
+    def _decode_again(
+        self, conditioned: torch.Tensor, chosen: SliceFeatures, clicks: PointPrompts, before: MaskDecoding
+    ) -> MaskDecoding:
+        earlier = before.logits.detach().clamp(-losses.LOGIT_LIMIT, losses.LOGIT_LIMIT)
+        return self.network.decode(conditioned, chosen, clicks.points, clicks.labels, mask_prompt=earlier)
+
+    def _count(
+        self, decoding: MaskDecoding, masks: torch.Tensor, tally: _Tally, tracked: bool, count_absent: bool = True
+    ) -> None:
+        present = _present(masks)
+        result = losses.candidate_losses(
+            decoding.candidates, decoding.candidate_ious, losses.stride4_targets(masks), self.weights
+        )
+        tally.pixel.append(result.pixel)
+        tally.dice.append(result.dice)
+        tally.iou.append(result.iou)
+        tally.present.append(present)
+        tally.score.append(losses.object_score_loss(decoding.object_score, present))
+        tally.counted.append(present | count_absent)
+        right = ((decoding.object_score[:, 0] > 0) == present).float()
+        tally.score_right.append(right.detach())
+        reached = torch.where(decoding.object_score[:, 0] > 0, result.reached, torch.zeros_like(result.reached))
+        reached = torch.where(present, reached, torch.full_like(reached, torch.nan)).detach()
+        (tally.tracked_iou if tracked else tally.prompted_iou).append(reached)
+
+    def _outcome(self, tally: _Tally, clips: ClipBatch, features: SliceFeatures, context: torch.Tensor) -> StepOutcome:
+        present, counted = torch.cat(tally.present).float(), torch.cat(tally.counted).float()
+        zero = present.sum() * 0.0
+        srpp = bd = zero
+        if self.network.config.parts.srpp and context.shape[1] > 1:
+            step = clips.spacing_mm / 5.0 if self.prompts.srpp_mm else None
+            srpp = losses.srpp_loss(self.network.relative_positions(context), step)
+        if features.boundary is not None:
+            bd = losses.boundary_loss(features.boundary.logits, losses.boundary_targets(clips.masks.flatten(0, 1)))
+        terms = LossTerms(
+            pixel=_mean(tally.pixel, present),
+            dice=_mean(tally.dice, present),
+            iou=_mean(tally.iou, present),
+            object_score=_mean(tally.score, counted),
+            srpp=srpp,
+            bd=bd,
+        )
+        return StepOutcome(
+            terms=terms,
+            prompted_iou=torch.cat(tally.prompted_iou).nanmean() if tally.prompted_iou else zero * torch.nan,
+            tracked_iou=torch.cat(tally.tracked_iou).nanmean() if tally.tracked_iou else zero * torch.nan,
+            score_accuracy=_mean(tally.score_right, counted),
+        )
+
+
+def sam2_memories(
+    prompted: dict[int, tuple[torch.Tensor, torch.Tensor]],
+    tracked: dict[int, tuple[torch.Tensor, torch.Tensor]],
+    place: int,
+    direction: int,
+    num_maskmem: int,
+) -> tuple[list[MemoryItem], list[PointerItem]]:
+    """What slice `place` may see under SAM2's policy (`SAM2Base._prepare_memory_conditioned_features`).
+
+    All prompted slices in slot 0, then the `num_maskmem` - 1 slices just passed; pointers of prompted slices already
+    passed (`only_obj_ptrs_in_the_past_for_eval`) and of up to 15 slices passed. Values are (memory, pointer).
+    """
+    memories = [MemoryItem(memory, 0) for memory, _ in prompted.values()]
+    pointers = []
+    for where, (_, pointer) in prompted.items():
+        distance = (place - where) * direction
+        if distance > 0:
+            pointers.append(PointerItem(pointer, distance))
+    for back in range(1, MAX_POINTERS):
+        entry = tracked.get(place - back * direction)
+        if entry is None:
+            continue
+        if back < num_maskmem:
+            memories.append(MemoryItem(entry[0], back))
+        pointers.append(PointerItem(entry[1], back))
+    return memories, pointers
+
+
+def _present(masks: torch.Tensor) -> torch.Tensor:
+    return masks.sum((1, 2)) >= PRESENT_PIXELS
+
+
+def _mean(values: Sequence[torch.Tensor], weights: torch.Tensor) -> torch.Tensor:
+    if not values:
+        return weights.sum() * 0.0
+    return (torch.cat(list(values)) * weights).sum() / weights.sum().clamp_min(1)
+
+
+def _slice_of(features: SliceFeatures, context: torch.Tensor, place: int) -> SliceFeatures:
+    """Slice `place` of every clip, with the adapted embedding in place of the raw one."""
+    batch, slices = context.shape[:2]
+    index = torch.arange(batch, device=context.device) * slices + place
+    return replace(features.select(index), embedding=context[:, place])
+
+
+def _slices_as_batch(features: SliceFeatures, context: torch.Tensor) -> SliceFeatures:
+    return replace(features, embedding=context.flatten(0, 1))
+
+
+def _join(parts: Sequence[MaskDecoding], order: torch.Tensor) -> MaskDecoding:
+    """Decodings of several prompt kinds as one batch; only the chosen mask is kept, as candidates differ in number."""
+
+    def whole(name: str) -> torch.Tensor:
+        return torch.cat([getattr(part, name) for part in parts])[order]
+
+    logits, iou = whole("logits"), whole("iou")
+    return MaskDecoding(logits, logits, iou[:, None], iou, whole("pointer"), whole("object_score"))

@@ -1,0 +1,215 @@
+"""Packs labeled volumes into a few compact files that numpy alone can read.
+
+A training machine without a network or SimpleITK receives the volumes through these files. A pack is an uncompressed
+`.npz` (no pickle): `index` is UTF-8 JSON, `image_N` and `label_N` are xz streams of uint8 voxels. Voxels are stored
+`[S, P, L]`: slices toward Superior, rows toward Posterior, columns toward Left, whatever the file's own axes were.
+
+CT is kept in 248 levels, finest where soft tissue is (`CT_LEVELS`), so that any usual window can still be drawn.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import lzma
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import SimpleITK
+
+FORMAT = 1
+# HU at the center of every stored level: 20 HU steps in lung and fat-free air, 4 HU steps in soft tissue, 20 HU in bone.
+CT_LEVELS = np.concatenate(
+    [np.arange(-1024, -224, 20), np.arange(-224, 416, 4), np.arange(416, 1376, 20)], dtype=np.float32
+)
+
+
+class PackError(ValueError):
+    """A manifest or a pack that cannot be used; the message says what to do next."""
+
+
+@dataclass(frozen=True)
+class CaseInfo:
+    """What is known about one packed case.
+
+    `shape` and `spacing_mm` follow the stored array, `[S, P, L]`. `kind` is "ct" (levels of `CT_LEVELS`), "ct8" (CT whose
+    window was applied before it reached us) or "mr" (0..255 over the file's own range). `labels` maps a value to its name.
+    """
+
+    dataset: str
+    case: str
+    kind: str
+    shape: tuple[int, int, int]
+    spacing_mm: tuple[float, float, float]
+    labels: dict[int, str]
+
+
+@dataclass(frozen=True)
+class PackedCase:
+    """One case: its facts, image uint8 `[S, P, L]` and label map uint8 `[S, P, L]`."""
+
+    info: CaseInfo
+    image: np.ndarray
+    label: np.ndarray
+
+
+def hounsfield_to_level(hounsfield: np.ndarray) -> np.ndarray:
+    """HU of any numeric dtype -> uint8 index of the nearest of `CT_LEVELS` (clipped at both ends)."""
+    middles = (CT_LEVELS[1:] + CT_LEVELS[:-1]) / 2
+    return np.searchsorted(middles, hounsfield.astype(np.float32), side="right").astype(np.uint8)
+
+
+def read_case(row: dict[str, str], root: Path) -> PackedCase:
+    """Read one manifest row (columns of the data set's `manifest.csv`) and turn it to `[S, P, L]`.
+
+    Raises PackError if image and label map do not lie on one grid.
+    """
+    import SimpleITK as sitk  # noqa: N813  (its customary name; absent where packs are only read)
+
+    image = sitk.DICOMOrient(sitk.ReadImage(str(root / row["image"])), "LPS")
+    label = sitk.DICOMOrient(sitk.ReadImage(str(root / row["label"])), "LPS")
+    if image.GetSize() != label.GetSize():
+        raise PackError(f"Image and label map of case {row['case']} differ in shape; correct the manifest row.")
+    voxels, kind = _to_bytes(sitk.GetArrayFromImage(image), row["modality"])
+    info = CaseInfo(
+        dataset=row["dataset"],
+        case=row["case"],
+        kind=kind,
+        shape=voxels.shape,
+        spacing_mm=_spacing_zyx(image),
+        labels={int(value): name for value, name in json.loads(row["labels"]).items()},
+    )
+    return PackedCase(info, voxels, sitk.GetArrayFromImage(label).astype(np.uint8))
+
+
+def _spacing_zyx(image: SimpleITK.Image) -> tuple[float, float, float]:
+    x, y, z = image.GetSpacing()
+    return float(z), float(y), float(x)
+
+
+def _to_bytes(voxels: np.ndarray, modality: str) -> tuple[np.ndarray, str]:
+    is_ct = modality.upper().startswith("CT")
+    if voxels.dtype == np.uint8:
+        return voxels, "ct8" if is_ct else "mr"
+    if is_ct and voxels.min() < -100:
+        return hounsfield_to_level(voxels), "ct"
+    finite = np.nan_to_num(voxels.astype(np.float32))
+    low, high = np.percentile(finite, (0.1, 99.9))
+    scaled = (finite - low) * (255.0 / max(high - low, 1e-6))
+    return np.clip(np.rint(scaled), 0, 255).astype(np.uint8), "ct8" if is_ct else "mr"
+
+
+def _differences(voxels: np.ndarray) -> bytes:
+    # Differences along columns, modulo 256: their entropy is about a fifth lower than that of the voxels themselves,
+    # and numpy undoes them with one cumulative sum.
+    return np.diff(voxels, axis=-1, prepend=np.uint8(0)).tobytes()
+
+
+def _undo_differences(data: bytes, shape: tuple[int, ...]) -> np.ndarray:
+    flat = np.frombuffer(data, dtype=np.uint8).reshape(shape)
+    return np.cumsum(flat, axis=-1, dtype=np.uint8)
+
+
+def _compress(case: PackedCase) -> tuple[CaseInfo, bytes, bytes]:
+    filters = [{"id": lzma.FILTER_LZMA2, "preset": 6, "lc": 4, "lp": 0, "pb": 0}]
+    image = lzma.compress(_differences(case.image), format=lzma.FORMAT_XZ, filters=filters)
+    return case.info, image, lzma.compress(case.label.tobytes(), preset=6)
+
+
+def write_pack(path: Path, cases: Iterable[tuple[CaseInfo, bytes, bytes]]) -> int:
+    """Write compressed cases (`_compress`) to one file and return its size in bytes."""
+    arrays: dict[str, np.ndarray] = {}
+    infos = []
+    for number, (info, image, label) in enumerate(cases):
+        infos.append(asdict(info))
+        arrays[f"image_{number}"] = np.frombuffer(image, dtype=np.uint8)
+        arrays[f"label_{number}"] = np.frombuffer(label, dtype=np.uint8)
+    index = json.dumps({"format": FORMAT, "cases": infos}).encode()
+    arrays["index"] = np.frombuffer(index, dtype=np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as stream:
+        np.savez(stream, **arrays)
+    return path.stat().st_size
+
+
+def read_pack(path: Path, threads: int = 8) -> Iterator[PackedCase]:
+    """Yield the cases of one pack in its own order. Raises PackError if the file is no pack of this format."""
+    with np.load(path, allow_pickle=False) as archive:
+        if "index" not in archive:
+            raise PackError(f"{path} is not a pack; write one with `python -m SAM2_3dMedLib.training.pack`.")
+        index = json.loads(archive["index"].tobytes())
+        if index.get("format") != FORMAT:
+            raise PackError(f"{path} has pack format {index.get('format')}, not {FORMAT}; pack the volumes again.")
+        streams = [
+            (archive[f"image_{n}"].tobytes(), archive[f"label_{n}"].tobytes()) for n in range(len(index["cases"]))
+        ]
+    with ThreadPoolExecutor(threads) as pool:  # lzma releases the interpreter lock
+        yield from pool.map(_decompress, index["cases"], streams)
+
+
+def _decompress(facts: dict, streams: tuple[bytes, bytes]) -> PackedCase:
+    info = CaseInfo(
+        dataset=facts["dataset"],
+        case=facts["case"],
+        kind=facts["kind"],
+        shape=tuple(facts["shape"]),
+        spacing_mm=tuple(facts["spacing_mm"]),
+        labels={int(value): name for value, name in facts["labels"].items()},
+    )
+    image = _undo_differences(lzma.decompress(streams[0]), info.shape)
+    label = np.frombuffer(lzma.decompress(streams[1]), dtype=np.uint8).reshape(info.shape)
+    return PackedCase(info, image, label)
+
+
+def split_in_parts(sizes: Sequence[int], parts: int) -> list[list[int]]:
+    """Indices of `sizes` divided among `parts` so that the sums are nearly equal (largest first, emptiest part next)."""
+    totals, members = [0] * parts, [[] for _ in range(parts)]
+    for index in sorted(range(len(sizes)), key=lambda n: -sizes[n]):
+        emptiest = totals.index(min(totals))
+        totals[emptiest] += sizes[index]
+        members[emptiest].append(index)
+    return [sorted(group) for group in members]
+
+
+def pack_manifest(manifest: Path, root: Path, split: str, output: Path, parts: int = 2, threads: int = 2) -> list[Path]:
+    """Pack every row of `split` into `output/partN.npz` and return the files. Raises PackError if the split is empty."""
+    with manifest.open(newline="", encoding="utf-8") as stream:
+        rows = [row for row in csv.DictReader(stream) if row["split"] == split]
+    if not rows:
+        raise PackError(f"{manifest} has no rows of split '{split}'; choose one that it has with --split.")
+    with ThreadPoolExecutor(threads) as pool:
+        packed = list(pool.map(lambda row: _compress(read_case(row, root)), rows))
+    # A shuffle by checksum spreads each data set over the parts, so that one part alone is a usable sample.
+    packed.sort(key=lambda item: zlib.crc32(item[0].case.encode()))
+    paths = []
+    for number, group in enumerate(split_in_parts([len(image) + len(label) for _, image, label in packed], parts)):
+        path = output / f"part{number}.npz"
+        write_pack(path, (packed[index] for index in group))
+        paths.append(path)
+    return paths
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry of `python -m SAM2_3dMedLib.training.pack`."""
+    parser = argparse.ArgumentParser(description="Pack the volumes of a manifest for training.")
+    parser.add_argument("--manifest", type=Path, required=True)
+    parser.add_argument("--root", type=Path, required=True, help="folder that the manifest's paths start from")
+    parser.add_argument("--split", default="train")
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--parts", type=int, default=2)
+    options = parser.parse_args(arguments)
+    for path in pack_manifest(options.manifest, options.root, options.split, options.output, options.parts):
+        print(f"{path} {path.stat().st_size / 2**20:.1f} MiB")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

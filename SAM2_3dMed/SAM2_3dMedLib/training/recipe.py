@@ -1,0 +1,138 @@
+"""A training recipe: frozen data classes read from YAML, every entry checked by name and type of section."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+from ..network.config import Parts
+from .augment import AugmentSettings
+from .clip_forward import PromptSettings
+from .losses import LossWeights
+from .sampling import SamplingSettings
+
+
+class RecipeError(ValueError):
+    """A recipe that cannot be used; the message names the entry."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of the training with settings of its own; it ends after `steps` or after `minutes` of training time.
+
+    Attributes:
+        kind: "images" (every slice on its own) or "clips" (propagation with memory).
+        batch: clips per step; a step sees batch x sampling.slices images of sampling.size pixels.
+        learning_rate, final_learning_rate: start and end of a cosine, after a linear warm-up of `warmup_steps`.
+        synthetic_share: clips whose target is synthetic.
+    """
+
+    name: str
+    kind: str
+    batch: int
+    sampling: SamplingSettings
+    steps: int | None = None
+    minutes: float | None = None
+    learning_rate: float = 6e-4
+    final_learning_rate: float = 1e-5
+    warmup_steps: int = 200
+    synthetic_share: float = 0.4
+    prompts: PromptSettings = field(default_factory=PromptSettings)
+    losses: LossWeights = field(default_factory=LossWeights)
+    augment: AugmentSettings = field(default_factory=AugmentSettings)
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("images", "clips"):
+            raise RecipeError(f"Stage '{self.name}': kind must be 'images' or 'clips', not '{self.kind}'.")
+        if (self.steps is None) == (self.minutes is None):
+            raise RecipeError(f"Stage '{self.name}': give either steps or minutes.")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides a training run but the data and the machine.
+
+    Attributes:
+        network: size name of `network.config.network_config`.
+        initial_weights: checkpoint to start from (ours, Meta's or MedSAM2's); none means from scratch.
+        frozen: parameters whose names start with one of these are not trained, e.g. "image_encoder".
+        datasets: data sets of the packs to use; empty means all of them.
+        precision: "bf16" (autocast) or "fp32".
+        holdout: share of the cases of each larger data set that is kept for the validation between chunks.
+        max_bad_steps: steps in a row without a finite gradient after which the run stops.
+    """
+
+    name: str
+    stages: tuple[Stage, ...]
+    network: str = "nano"
+    parts: Parts = field(default_factory=Parts)
+    initial_weights: str | None = None
+    frozen: tuple[str, ...] = ()
+    datasets: tuple[str, ...] = ()
+    seed: int = 1
+    precision: str = "bf16"
+    weight_decay: float = 0.05
+    gradient_clip: float = 1.0
+    ema_decay: float = 0.999
+    holdout: float = 0.04
+    validation_clips: int = 48
+    log_every: int = 20
+    max_bad_steps: int = 20
+
+    def __post_init__(self) -> None:
+        if self.precision not in ("bf16", "fp32"):
+            raise RecipeError(f"precision must be 'bf16' or 'fp32', not '{self.precision}'.")
+        if not self.stages:
+            raise RecipeError("The recipe has no stages; give at least one.")
+
+
+def recipe_from_dict(values: Mapping[str, Any]) -> Recipe:
+    """Build a recipe from nested tables. Raises RecipeError for unknown, missing or misplaced entries."""
+    return _build(Recipe, values, "recipe")
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read a YAML recipe. Raises RecipeError if it is no table or has a wrong entry."""
+    import yaml
+
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise RecipeError(f"The recipe {path} cannot be read: {error}") from error
+    return recipe_from_dict(values)
+
+
+def _build(kind: type, values: Any, where: str) -> Any:
+    if not isinstance(values, Mapping):
+        raise RecipeError(f"{where} must be a table of entries, not {type(values).__name__}.")
+    known = {entry.name for entry in fields(kind)}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise RecipeError(f"{where} has no entry '{unknown[0]}'; it has {', '.join(sorted(known))}.")
+    hints = get_type_hints(kind)
+    built = {name: _value(hints[name], value, f"{where}.{name}") for name, value in values.items()}
+    try:
+        return kind(**built)
+    except TypeError as error:
+        raise RecipeError(f"{where} is incomplete: {error}") from error
+
+
+def _value(hint: Any, value: Any, where: str) -> Any:
+    if is_dataclass(hint):
+        return _build(hint, value, where)
+    if getattr(hint, "__origin__", None) is tuple:
+        if not isinstance(value, (list, tuple)):
+            raise RecipeError(f"{where} must be a list.")
+        element = get_args(hint)[0]
+        return tuple(_value(element, item, f"{where}[{n}]") for n, item in enumerate(value))
+    # PyYAML reads 6e-4 as a string (YAML 1.1 wants 6.0e-4); a number is meant.
+    if hint in (float, float | None) and value is not None:
+        try:
+            return float(value)
+        except (TypeError, ValueError) as error:
+            raise RecipeError(f"{where} must be a number, not {value!r}.") from error
+    if hint in (int, int | None) and value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+        raise RecipeError(f"{where} must be a whole number, not {value!r}.")
+    return value
