@@ -1,8 +1,8 @@
 """The list of known weights (`manifest.json`) and where their files lie on this computer.
 
 Files are looked for, in this order: the folder of bundled weights of a checkout (`Resources/Weights`), of Slicer's
-install tree (`Resources/Weights` beside the package), of an installed wheel (`share/sam2-3dmed/Weights` under the Python
-prefix), then the user's own store, which survives updates of Slicer and of this extension.
+install tree (`Resources/Weights` beside the package), of an installed wheel (`share/sam2-3dmed/Weights` under the
+Python prefix), then the user's own store, which survives updates of Slicer and of this extension.
 """
 
 from __future__ import annotations
