@@ -30,7 +30,7 @@ class BatchMaker:
         return self.finish(clips)
 
     def finish(self, clips: ClipBatch) -> ClipBatch:
-        """Synthetic targets for the first clips of the batch (their order is random anyway), then augmentation."""
+        """Synthetic targets for a share of the clips, augmentation, and a random order."""
         expected = self.stage.synthetic_share * len(clips.images)
         count = int(expected) + int(self.rng.random() < expected - int(expected))
         images, masks, real = clips.images, clips.masks, clips.real
@@ -40,4 +40,5 @@ class BatchMaker:
             masks = torch.cat([made.masks, masks[count:]])
             real = torch.cat([torch.zeros_like(real[:count]), real[count:]])
         images = augment(images, self.stage.augment, self.rng, self.generator)
-        return clips.with_targets(images, masks, real)
+        order = torch.randperm(len(images), device=images.device, generator=self.generator)
+        return clips.with_targets(images[order], masks[order], real[order], clips.spacing_mm[order])

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 import torch.nn.functional as functional
 
-from ..network.features import MaskDecoding, MemoryItem, PointerItem, SliceFeatures
+from ..network.features import BoundaryMaps, MaskDecoding, MemoryItem, PointerItem, SliceFeatures
 from ..network.model import SAM23dMed
 from . import losses
 from .losses import LossTerms, LossWeights
@@ -112,7 +112,7 @@ class ClipForward:
     def images(self, clips: ClipBatch) -> StepOutcome:
         """Every slice on its own: prompted, no memory. Slices without the object are not counted."""
         features, context = self._encode(clips)
-        every = _slices_as_batch(features, context)
+        every = replace(features, embedding=context.flatten(0, 1))
         masks = clips.masks.flatten(0, 1)
         tally = _Tally()
         self._answer_prompts(every, masks, tally, count_absent=False)
@@ -121,7 +121,8 @@ class ClipForward:
     def clip(self, clips: ClipBatch) -> StepOutcome:
         """Prompt slice `clips.anchor`, propagate both ways with memory, supervise every slice."""
         features, context = self._encode(clips)
-        slices = clips.masks.shape[1]
+        per_slice = _per_slice(features, context)
+        slices = len(per_slice)
         tally = _Tally()
         prompted: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
         places = [clips.anchor]
@@ -129,14 +130,14 @@ class ClipForward:
             others = [place for place in range(slices) if place != clips.anchor]
             places.append(int(self.rng.choice(others)))
         for place in places:
-            chosen = _slice_of(features, context, place)
+            chosen = per_slice[place]
             decoding = self._answer_prompts(chosen, clips.masks[:, place], tally, count_absent=True)
             prompted[place] = self._remember(chosen, decoding, prompted=True)
         corrected = None
         if self.rng.random() < self.prompts.later_correction:
             corrected = int(self.rng.integers(slices))
         for direction in (1, -1):
-            self._travel(features, context, clips, clips.anchor, direction, dict(prompted), corrected, tally)
+            self._travel(per_slice, clips, clips.anchor, direction, dict(prompted), corrected, tally)
         return self._outcome(tally, clips, features, context)
 
     # -- parts --------------------------------------------------------------------------------------------------------
@@ -153,8 +154,7 @@ class ClipForward:
 
     def _travel(
         self,
-        features: SliceFeatures,
-        context: torch.Tensor,
+        per_slice: Sequence[SliceFeatures],
         clips: ClipBatch,
         start: int,
         direction: int,
@@ -162,13 +162,12 @@ class ClipForward:
         corrected: int | None,
         tally: _Tally,
     ) -> None:
-        slices = clips.masks.shape[1]
         tracked: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
-        end = slices if direction > 0 else -1
+        end = len(per_slice) if direction > 0 else -1
         for place in range(start + direction, end, direction):
             if place in prompted:
                 continue
-            chosen = _slice_of(features, context, place)
+            chosen = per_slice[place]
             memories, pointers = sam2_memories(prompted, tracked, place, direction, self.network.num_maskmem)
             conditioned = self.network.condition(chosen.embedding, memories, pointers, MAX_POINTERS)
             decoding = self.network.decode(conditioned, chosen)
@@ -194,19 +193,17 @@ class ClipForward:
         """Prompts of mixed kinds on N slices, corrections included; the final decoding of all, in order."""
         count = masks.shape[0]
         shares = np.array([self.prompts.box, self.prompts.point, self.prompts.mask])
-        kinds = self.rng.choice(3, size=count, p=shares / shares.sum())
-        if (kinds == MASK).all():
-            kinds[0] = BOX  # a given mask is returned as it is: with nothing else there would be no loss
-        parts, members = [], []
-        for kind in (BOX, POINT, MASK):
-            rows = np.flatnonzero(kinds == kind)
-            if not len(rows):
-                continue
-            index = torch.from_numpy(rows).to(masks.device)
-            parts.append(self._answer_kind(kind, chosen.select(index), masks[index], tally, count_absent))
-            members.append(index)
-        order = torch.cat(members).argsort()
-        return _join(parts, order)
+        numbers = self.rng.multinomial(count, shares / shares.sum())
+        if numbers[MASK] == count:
+            numbers[[BOX, MASK]] += (1, -1)  # a given mask is returned as it is: alone it would leave no loss at all
+        # The order of the clips is random (`batches`), so a kind takes the next clips: a slice, which costs no copy.
+        ends = np.cumsum(numbers)
+        parts = []
+        for kind, end, number in zip((BOX, POINT, MASK), ends, numbers, strict=True):
+            if number:
+                members = slice(int(end - number), int(end))
+                parts.append(self._answer_kind(kind, chosen.select(members), masks[members], tally, count_absent))
+        return _join(parts)
 
     def _answer_kind(
         self, kind: int, chosen: SliceFeatures, masks: torch.Tensor, tally: _Tally, count_absent: bool
@@ -326,22 +323,26 @@ def _mean(values: Sequence[torch.Tensor], weights: torch.Tensor) -> torch.Tensor
     return (torch.cat(list(values)) * weights).sum() / weights.sum().clamp_min(1)
 
 
-def _slice_of(features: SliceFeatures, context: torch.Tensor, place: int) -> SliceFeatures:
-    """Slice `place` of every clip, with the adapted embedding in place of the raw one."""
+def _per_slice(features: SliceFeatures, context: torch.Tensor) -> list[SliceFeatures]:
+    """Features of every slice of the clips, with the adapted embedding in place of the raw one: D batches of B."""
     batch, slices = context.shape[:2]
-    index = torch.arange(batch, device=context.device) * slices + place
-    return replace(features.select(index), embedding=context[:, place])
+
+    def parted(maps: torch.Tensor) -> Sequence[torch.Tensor]:
+        return maps.unflatten(0, (batch, slices)).unbind(1)
+
+    s1, s0, embeddings = parted(features.high_res_s1), parted(features.high_res_s0), context.unbind(1)
+    boundaries: Sequence[BoundaryMaps | None] = [None] * slices
+    if features.boundary is not None:
+        pairs = zip(parted(features.boundary.features), parted(features.boundary.logits), strict=True)
+        boundaries = [BoundaryMaps(maps, logits) for maps, logits in pairs]
+    return [SliceFeatures(embeddings[n], s1[n], s0[n], boundaries[n]) for n in range(slices)]
 
 
-def _slices_as_batch(features: SliceFeatures, context: torch.Tensor) -> SliceFeatures:
-    return replace(features, embedding=context.flatten(0, 1))
-
-
-def _join(parts: Sequence[MaskDecoding], order: torch.Tensor) -> MaskDecoding:
+def _join(parts: Sequence[MaskDecoding]) -> MaskDecoding:
     """Decodings of several prompt kinds as one batch; only the chosen mask is kept, as candidates differ in number."""
 
     def whole(name: str) -> torch.Tensor:
-        return torch.cat([getattr(part, name) for part in parts])[order]
+        return torch.cat([getattr(part, name) for part in parts])
 
     logits, iou = whole("logits"), whole("iou")
     return MaskDecoding(logits, logits, iou[:, None], iou, whole("pointer"), whole("object_score"))

@@ -8,11 +8,12 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,7 @@ class Trainer:
         self.state = TrainState(recipe, device)
         self.log = log
         self.bad_in_a_row = 0
+        self._batches: dict[str, int] = {}
         self._random_before_draw: dict[str, Any] | None = None
 
     @property
@@ -131,13 +133,12 @@ class Trainer:
         self.state.progress.skipped += 1
         self.bad_in_a_row += 1
         if self.bad_in_a_row >= self.recipe.max_bad_steps:
-            raise TrainingError(
-                f"{self.bad_in_a_row} steps in a row gave no finite gradient; lower the learning rate or use precision fp32."
-            )
+            raise TrainingError(f"{self.bad_in_a_row} steps in a row gave no finite gradient; lower the learning rate.")
 
     def _run_stage(self, stage: Stage, deadline: float, resume: Path | None) -> None:
         state, progress = self.state, self.state.progress
         state.enter_stage(stage)
+        stage = self._fitting(stage)
         maker = BatchMaker(self.training, stage, state.rng, state.generator)
         forward = ClipForward(state.network, stage.prompts, stage.losses, state.rng, state.generator)
         batch = self._draw(maker)
@@ -145,7 +146,13 @@ class Trainer:
         logged_images, logged_at = progress.images, last
         bar = tqdm(desc=stage.name, unit="step", initial=progress.stage_step, mininterval=10.0)
         while stage_progress(stage, progress.stage_step, progress.stage_seconds) < 1.0:
-            outcome, batch = self.step(maker, forward, stage, batch)
+            try:
+                outcome, batch = self.step(maker, forward, stage, batch)
+            except torch.cuda.OutOfMemoryError:
+                batch = None
+                self._shrink(stage)
+                bar.close()
+                return
             now = time.monotonic()
             progress.stage_seconds += now - last
             last = now
@@ -165,6 +172,19 @@ class Trainer:
         self.validate()
         progress.stage += 1
         progress.stage_step, progress.stage_seconds, progress.rewarm = 0, 0.0, 0
+
+    def _shrink(self, stage: Stage) -> None:
+        """After running out of device memory: go on with three quarters of the clips; TrainingError at one clip."""
+        if stage.batch == 1:
+            raise TrainingError(f"Stage '{stage.name}' does not fit the device with one clip; use fewer slices.")
+        self._batches[stage.name] = stage.batch * 3 // 4
+        self.state.optimizer.zero_grad(set_to_none=True)
+        gc.collect()
+        torch.cuda.empty_cache()
+        print(f"Out of device memory: stage '{stage.name}' goes on with {self._batches[stage.name]} clips a step.")
+
+    def _fitting(self, stage: Stage) -> Stage:
+        return replace(stage, batch=self._batches.get(stage.name, stage.batch))
 
     def _facts(self, stage: Stage, outcome: StepOutcome, images_per_second: float) -> dict[str, Any]:
         progress = self.state.progress
@@ -190,9 +210,15 @@ class Trainer:
     def _write(self, facts: dict[str, Any]) -> None:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(facts) + "\n")
+            stream.write(json.dumps(_without_nan(facts)) + "\n")
         if "validation" in facts or facts["step"] % (10 * self.recipe.log_every) == 0:
             tqdm.write(json.dumps(facts))
+
+
+def _without_nan(facts: dict[str, Any]) -> dict[str, Any]:
+    """JSON has no NaN: a mean over nothing becomes null."""
+    known = {name: _without_nan(value) if isinstance(value, dict) else value for name, value in facts.items()}
+    return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in known.items()}
 
 
 def chosen_device(name: str) -> torch.device:
@@ -200,7 +226,7 @@ def chosen_device(name: str) -> torch.device:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else torch.device(name)
     torch.backends.cuda.matmul.allow_tf32 = True
     torch.backends.cudnn.allow_tf32 = True
-    torch.backends.cudnn.benchmark = True
+    # No cudnn.benchmark: prompt kinds make other batch sizes in every step, and each new one would be tuned anew.
     return device
 
 
@@ -223,9 +249,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         trainer = Trainer(recipe, store, device, log)
         if options.resume and ((options.resume / STATE_FILE).is_file() or any(options.resume.glob("compact.0*"))):
             trainer.state.load(options.resume)
-        print(
-            f"{len(store.cases)} cases loaded after {time.monotonic() - started:.0f} s, step {trainer.state.progress.step}"
-        )
+        loaded = time.monotonic() - started
+        print(f"{len(store.cases)} cases loaded after {loaded:.0f} s, step {trainer.state.progress.step}")
         deadline = started + options.minutes * 60.0 - min(CLOSING_SECONDS, options.minutes * 6.0)
         trainer.run(deadline, options.resume)
         if options.resume:

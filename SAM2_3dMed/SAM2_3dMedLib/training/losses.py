@@ -1,10 +1,10 @@
 """The losses of SAM2-3dMed: segmentation, SAM2's IoU and object-score heads, SRPP and BD (arXiv 2510.08967).
 
-Total: L = L_seg + 0.01 L_srpp + 0.1 L_bd (weights stated in the paper). L_seg is ours where the paper's sources disagree:
+Total: L = L_seg + 0.01 L_srpp + 0.1 L_bd (weights stated in the paper). L_seg is ours, as the paper's sources disagree:
 pixel loss (BCE, or SAM2's focal loss) plus soft Dice, plus what SAM2's own IoU and object-score heads need.
 
-Masks are compared at the decoder's stride of 4 with area-averaged targets in [0, 1]: a logit then learns how much of its
-4 x 4 pixels is covered, and the bilinear enlargement of the logits puts the outline between pixels.
+Masks are compared at the decoder's stride of 4 with area-averaged targets in [0, 1]: a logit then learns how much of
+its 4 x 4 pixels is covered, and the bilinear enlargement of the logits puts the outline between pixels.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def mask_iou(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class MaskLosses:
-    """Losses of one decoding: `pixel`, `dice`, `iou` `[N]`, and the IoU reached by the candidate SAM2 would show, `[N]`."""
+    """Losses of one decoding, each `[N]`; `reached` is the IoU of the candidate that SAM2 would show."""
 
     pixel: torch.Tensor
     dice: torch.Tensor

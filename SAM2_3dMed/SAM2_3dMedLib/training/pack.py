@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import SimpleITK
 
 FORMAT = 1
-# HU at the center of every stored level: 20 HU steps in lung and fat-free air, 4 HU steps in soft tissue, 20 HU in bone.
+# HU at the center of every stored level: steps of 20 HU in lung, 4 HU in soft tissue and fat, 20 HU in bone.
 CT_LEVELS = np.concatenate(
     [np.arange(-1024, -224, 20), np.arange(-224, 416, 4), np.arange(416, 1376, 20)], dtype=np.float32
 )
@@ -40,8 +40,9 @@ class PackError(ValueError):
 class CaseInfo:
     """What is known about one packed case.
 
-    `shape` and `spacing_mm` follow the stored array, `[S, P, L]`. `kind` is "ct" (levels of `CT_LEVELS`), "ct8" (CT whose
-    window was applied before it reached us) or "mr" (0..255 over the file's own range). `labels` maps a value to its name.
+    `shape` and `spacing_mm` follow the stored array, `[S, P, L]`. `kind` is "ct" (levels of `CT_LEVELS`), "ct8" (CT
+    whose window was applied before it reached us) or "mr" (0..255 over the file's own range). `labels` maps a value to
+    its name.
     """
 
     dataset: str
@@ -170,7 +171,7 @@ def _decompress(facts: dict, streams: tuple[bytes, bytes]) -> PackedCase:
 
 
 def split_in_parts(sizes: Sequence[int], parts: int) -> list[list[int]]:
-    """Indices of `sizes` divided among `parts` so that the sums are nearly equal (largest first, emptiest part next)."""
+    """Indices of `sizes` divided among `parts` so that the sums are nearly equal (largest first)."""
     totals, members = [0] * parts, [[] for _ in range(parts)]
     for index in sorted(range(len(sizes)), key=lambda n: -sizes[n]):
         emptiest = totals.index(min(totals))
@@ -180,7 +181,7 @@ def split_in_parts(sizes: Sequence[int], parts: int) -> list[list[int]]:
 
 
 def pack_manifest(manifest: Path, root: Path, split: str, output: Path, parts: int = 2, threads: int = 2) -> list[Path]:
-    """Pack every row of `split` into `output/partN.npz` and return the files. Raises PackError if the split is empty."""
+    """Pack every row of `split` into `output/partN.npz` and return the files; PackError if there are no rows."""
     with manifest.open(newline="", encoding="utf-8") as stream:
         rows = [row for row in csv.DictReader(stream) if row["split"] == split]
     if not rows:

@@ -1,13 +1,13 @@
 """Clips of neighboring slices drawn on the device: an affine plane through a volume, one object, one window.
 
 One clip is one `affine_grid` and one `grid_sample` of two channels (windowed image, object), since volumes differ in
-shape. Orientation and slice order are those of `volume.planes.SlicePlane` (columns toward Left or Posterior, rows toward
-Posterior or Inferior, slices toward Superior, Posterior or Left), and the whole slice is stretched to the square input.
+shape. Orientation and slice order are those of `volume.planes.SlicePlane` (columns toward Left or Posterior, rows
+toward Posterior or Inferior, slices toward Superior, Posterior or Left); the whole slice is stretched to the square.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -48,7 +48,7 @@ class SamplingSettings:
 
 @dataclass(frozen=True)
 class ClipPlan:
-    """Where one clip lies: `theta` `[3, 4]` maps (column, row, slice), each -1..1 over the clip, to grid_sample's x, y, z.
+    """Where one clip lies: `theta` `[3, 4]` maps (column, row, slice), -1..1 over the clip, to grid_sample's x, y, z.
 
     `spacing_mm` is the distance between neighboring slices of the clip; `slab` how many planes are averaged per slice.
     """
@@ -79,9 +79,11 @@ class ClipBatch:
     spacing_mm: torch.Tensor
     real: torch.Tensor
 
-    def with_targets(self, images: torch.Tensor, masks: torch.Tensor, real: torch.Tensor) -> ClipBatch:
-        """The same clips with other images and targets (shapes as before)."""
-        return replace(self, images=images, masks=masks, real=real)
+    def with_targets(
+        self, images: torch.Tensor, masks: torch.Tensor, real: torch.Tensor, spacing_mm: torch.Tensor
+    ) -> ClipBatch:
+        """The clips with other tensors (shapes as before) and the same anchor."""
+        return ClipBatch(images, masks, self.anchor, spacing_mm, real)
 
 
 class ClipSampler:
@@ -145,7 +147,7 @@ class ClipSampler:
         touched = np.flatnonzero(target.areas[axis])
         if slices > 1 and rng.random() < self.settings.end_share:
             # Near an end of the object: the anchor lies at most three clip slices inside it.
-            inset = int(round(float(rng.uniform(0, 3)) * step))
+            inset = round(float(rng.uniform(0, 3)) * step)
             position = (
                 touched[min(inset, len(touched) - 1)] if rng.random() < 0.5 else touched[max(-1 - inset, -len(touched))]
             )
@@ -175,7 +177,9 @@ class ClipSampler:
     ) -> np.ndarray:
         rng, settings = self.rng, self.settings
         zoom = float(np.exp(rng.normal(0.0, 0.08))) if whole else float(np.exp(rng.uniform(np.log(0.25), np.log(0.85))))
-        zoom = min(zoom, 1.2)
+        # A crop keeps at least 28 voxels across: fewer, enlarged to the network's input, show nothing but blur.
+        shortest = min(np.delete(np.array(case.info.shape), axis))
+        zoom = min(max(zoom, min(1.0, 28.0 / shortest)), 1.2)
         aspect = float(np.exp(rng.normal(0.0, 0.05 if whole else 0.12)))
         angle = np.deg2rad(rng.normal(0.0, settings.rotation_degrees)) if rng.random() < 0.6 else 0.0
         rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])

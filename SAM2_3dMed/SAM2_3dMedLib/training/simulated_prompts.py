@@ -1,8 +1,8 @@
 """Prompts as a user would give them, derived from target masks on the device, for a whole batch at once.
 
-Masks are bool `[N, S, S]` at network resolution. Points are (x, y) in network pixels, pixel centers at integers; a box is
-the outermost pixel centers it covers (docs/decisions/0001-interfaces.md). Coordinates stay float32: bfloat16 has 8 bits
-of mantissa, which is 2 pixels at 512.
+Masks are bool `[N, S, S]` at network resolution. Points are (x, y) in network pixels, pixel centers at integers; a box
+is the outermost pixel centers it covers (docs/decisions/0001-interfaces.md). Coordinates stay float32: bfloat16 has 8
+bits of mantissa, which is 2 pixels at 512.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import torch
 import torch.nn.functional as functional
 
 POSITIVE, NEGATIVE, BOX_FIRST, BOX_SECOND, PADDING = 1, 0, 2, 3, -1
-# Growing erosion steps: 12 poolings cover a depth of 92 pixels, where single steps would need 92.
-_EROSION_STEPS = (1, 1, 1, 1, 2, 2, 4, 4, 8, 12, 24, 32)
+# Growing erosion steps: 8 poolings cover a depth of 66 pixels, where single steps would need 66.
+_EROSION_STEPS = (1, 1, 2, 2, 4, 8, 16, 32)
 
 
 @dataclass(frozen=True)
 class PointPrompts:
-    """P points for each of N slices: `points` float32 `[N, P, 2]`, `labels` int32 `[N, P]` (1, 0, 2, 3, -1 as in SAM2)."""
+    """P points on each of N slices: `points` float32 `[N, P, 2]`, `labels` int32 `[N, P]` (1, 0, 2, 3, -1: SAM2)."""
 
     points: torch.Tensor
     labels: torch.Tensor
@@ -40,9 +40,11 @@ def depth(masks: torch.Tensor) -> torch.Tensor:
     for step in _EROSION_STEPS:
         # Pixels that fall in this erosion are shallower than `step` more; the average survival over a smaller window
         # ranks them, so that the middle of a plateau wins.
-        soft = functional.avg_pool2d(kept, 2 * step + 1, stride=1, padding=step)
+        width = 2 * step + 1  # one direction after the other: a pooling costs its window's area on the device
+        soft = functional.avg_pool2d(kept, (width, 1), stride=1, padding=(step, 0))
+        soft = functional.avg_pool2d(soft, (1, width), stride=1, padding=(0, step))
         total = total + step * soft * (kept > 0)
-        kept = (soft > 1 - 0.5 / (2 * step + 1) ** 2).float()
+        kept = (soft > 1 - 0.5 / width**2).float()
     return (total * masks[:, None])[:, 0]
 
 
@@ -57,9 +59,14 @@ def interior_points(masks: torch.Tensor, generator: torch.Generator | None, cent
 
     The chance of a pixel goes with depth^center_bias (Gumbel trick). An empty mask gives an arbitrary point.
     """
-    uniform = torch.rand(masks.shape, device=masks.device, generator=generator).clamp_(1e-7, 1 - 1e-7)
-    gumbel = -torch.log(-torch.log(uniform))
-    weights = center_bias * torch.log(depth(masks).clamp_min(1e-3)) + gumbel
+    return _random_points(masks, depth(masks), generator, center_bias)
+
+
+def _random_points(
+    masks: torch.Tensor, depths: torch.Tensor, generator: torch.Generator | None, center_bias: float
+) -> torch.Tensor:
+    drawn = torch.rand(masks.shape, device=masks.device, generator=generator).clamp_(1e-7, 1 - 1e-7)
+    weights = center_bias * torch.log(depths.clamp_min(1e-3)) - torch.log(-torch.log(drawn))
     return _argmax_points(torch.where(masks, weights, torch.full_like(weights, -torch.inf)))
 
 
@@ -72,7 +79,8 @@ def point_prompts(masks: torch.Tensor, generator: torch.Generator | None) -> Poi
     """One positive point inside each mask: its center for about a third of the masks, else random."""
     count = masks.shape[0]
     central = torch.rand(count, device=masks.device, generator=generator) < 0.35
-    points = torch.where(central[:, None], center_points(masks), interior_points(masks, generator, 1.0))
+    depths = depth(masks)
+    points = torch.where(central[:, None], _argmax_points(depths), _random_points(masks, depths, generator, 1.0))
     return PointPrompts(points[:, None], torch.full((count, 1), POSITIVE, dtype=torch.int32, device=masks.device))
 
 
@@ -123,9 +131,9 @@ def mask_prompts(masks: torch.Tensor, generator: torch.Generator | None) -> torc
 
 
 def correction_prompts(predicted: torch.Tensor, masks: torch.Tensor, generator: torch.Generator | None) -> PointPrompts:
-    """One click a slice in the larger error region: positive where the object was missed, negative where too much is in.
+    """One click a slice in the larger error region: positive where the object was missed, else negative.
 
-    `predicted` and `masks` are bool `[N, S, S]`. The click is the region's most interior pixel for half of the slices and
+    `predicted` and `masks` are bool `[N, S, S]`. The click is the region's most interior pixel for half of the slices,
     a random one with a pull to the middle otherwise. A slice without an error gets a padding point.
     """
     missed, extra = masks & ~predicted, predicted & ~masks
@@ -134,7 +142,9 @@ def correction_prompts(predicted: torch.Tensor, masks: torch.Tensor, generator: 
     region = torch.where(positive[:, None, None], missed, extra)
     region_depth = torch.where(positive[:, None, None], missed_depth, extra_depth)
     central = torch.rand(len(masks), device=masks.device, generator=generator) < 0.5
-    points = torch.where(central[:, None], _argmax_points(region_depth), interior_points(region, generator, 2.0))
+    points = torch.where(
+        central[:, None], _argmax_points(region_depth), _random_points(region, region_depth, generator, 2.0)
+    )
     labels = torch.where(positive, POSITIVE, NEGATIVE).to(torch.int32)
     labels = torch.where(region.flatten(1).any(1), labels, torch.full_like(labels, PADDING))
     return PointPrompts(points[:, None], labels[:, None])

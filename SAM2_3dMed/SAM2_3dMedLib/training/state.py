@@ -1,7 +1,7 @@
 """What a run must remember between chunks: weights, their moving average, Adam's moments, random states, progress.
 
-On a normal disk everything is kept in full, in one `state.safetensors`. To travel where files are small, `write_compact`
-keeps weights and average in float16 (nano: about 47 MB instead of 190 MB) and cuts the file into pieces; Adam's moments
+On a normal disk everything is kept in full, in one `state.safetensors`. Where only small files travel, `write_compact`
+keeps weights and average in float16 (nano: 45 MB instead of 180 MB) and cuts the file into pieces; Adam's moments
 are left out and are relearned in a short warm-up.
 """
 
@@ -120,7 +120,7 @@ class TrainState:
         tensors, facts = read_state(folder)
         if facts["recipe"] != self.recipe.name:
             raise StateError(
-                f"{folder} holds a run of recipe '{facts['recipe']}', not '{self.recipe.name}'; choose another --resume."
+                f"{folder} holds a run of recipe '{facts['recipe']}', not '{self.recipe.name}'; change --resume."
             )
         self.progress = Progress(**facts["progress"])
         self.enter_stage(self.recipe.stages[min(self.progress.stage, len(self.recipe.stages) - 1)])
@@ -136,7 +136,7 @@ class TrainState:
         self._restore_random(facts["random"])
 
     def random_state(self) -> dict[str, Any]:
-        """The two generators' states, JSON-able; taken before a batch is drawn, so that a resumed run draws it again."""
+        """The two generators' states, for JSON; taken before a batch is drawn, a resumed run draws it again."""
         return {
             "numpy": self.rng.bit_generator.state,
             "torch": self.generator.get_state().tolist(),

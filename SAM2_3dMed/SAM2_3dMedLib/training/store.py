@@ -18,7 +18,7 @@ MIN_VOXELS = 24  # below this a label is noise of the reference segmentation rat
 
 @dataclass(frozen=True)
 class ObjectInfo:
-    """One labeled object. `areas[axis][n]` is its voxel count on slice n of array axis `axis` (0 S, 1 P, 2 L), int64."""
+    """One labeled object. `areas[axis][n]`: its voxels on slice n of array axis `axis` (0 S, 1 P, 2 L), int64."""
 
     value: int
     areas: tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -31,7 +31,7 @@ class ObjectInfo:
 
 @dataclass(frozen=True)
 class Case:
-    """One case: image and label uint8 `[S, P, L]` on the device; `low`, `high`: its 1st and 99th percentile, raw values.
+    """One case: image and label uint8 `[S, P, L]` on the device; `low`, `high`: 1st and 99th percentile, raw values.
 
     `label_on_host` is the label map again, in host memory: clips are planned from it without waiting for the device.
     """
@@ -93,7 +93,7 @@ class CaseStore:
     def split_holdout(self, fraction: float) -> tuple[CaseStore, CaseStore]:
         """Divide into (training, holdout). The checksum of the patient decides, so a rerun divides alike.
 
-        The data set's name is left out of the checksum: two scans of one patient (as `sts_ct` and `sts_mr`) stay together.
+        The data set's name is not in the checksum: two scans of one patient (`sts_ct` and `sts_mr`) stay together.
         A data set of fewer than ten cases is not divided.
         """
         large = {name for name, members in self.by_dataset().items() if len(members) >= 10}

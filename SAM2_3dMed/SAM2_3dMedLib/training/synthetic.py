@@ -55,7 +55,7 @@ def _normalized_distance(
 ) -> torch.Tensor:
     """1 on the surface of an ellipsoid around each seed, `[B, D, H, W]`.
 
-    `radii` `[B, 3]`: in slices, then two in pixels along axes turned by `angle` `[B]`; `drift` `[B, 2]`: how many pixels
+    `radii` `[B, 3]`: in slices, then two in pixels along axes turned by `angle` `[B]`; `drift` `[B, 2]`: pixels that
     the center moves per slice. Pixels are those of `shape`.
     """
     _, depth, height, width = shape
@@ -78,7 +78,7 @@ def grow_regions(
 
     The fill is 24 rounds of 3D max-pooling (5 x 5 pixels, 3 slices) within the band, on a grid coarser by `STRIDE`.
     """
-    count, depth, size, _ = images.shape
+    count, _, size, _ = images.shape
     device = images.device
     coarse = functional.avg_pool2d(images, STRIDE)
     smooth = blur(coarse, 0.8)
@@ -115,7 +115,7 @@ def grow_regions(
     )
     fine = blur(images, max(0.7, size / 512))
     like = ((fine - level.view(-1, 1, 1, 1)).abs() < tolerance.view(-1, 1, 1, 1)).float()
-    return blur(like * (near > 0.5) + grown, max(1.0, size / 200)) > 1.0
+    return blur(like * (near > 0.5) + grown, max(1.0, size / 150)) > 1.0
 
 
 def draw_shapes(

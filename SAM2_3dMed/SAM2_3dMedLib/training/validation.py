@@ -16,7 +16,7 @@ from .store import CaseStore
 
 @dataclass(frozen=True)
 class QuickScores:
-    """Mean IoU at the decoder's resolution by first prompt, and on slices reached from a box; NaN where none was seen."""
+    """Mean IoU at the decoder's resolution by first prompt, and on slices reached from a box; NaN for none."""
 
     box: float
     point: float
