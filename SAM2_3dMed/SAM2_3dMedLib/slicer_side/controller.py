@@ -1,0 +1,275 @@
+"""The tool behind the effect and the module: prompts in, masks into the segment, one line of status for the user.
+
+No widget and no Qt here: the effect and the panels call the methods and listen to changes. Everything runs on the main
+thread in short steps; the model runs in the worker process (`worker_client`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+
+from .controller_answers import AnswersMixin
+from .controller_prompts import PromptsMixin
+from .controller_review import ReviewMixin
+from .controller_scene import SceneWatch
+from .controller_state import Change, Job, JobKind, Listeners, ObjectKey, Phase, PromptRefused, Status
+from .controller_undo import UndoMapping
+from .controller_writes import WriteQueue
+from .engine_settings import EngineSettings, resolve_weights
+from .translation import _
+
+
+class Controller(PromptsMixin, AnswersMixin, ReviewMixin):
+    """One for the application. `attach` when an editor's effect becomes active, `detach` when it is left.
+
+    scene: vtkMRMLScene. client: `worker_client.WorkerClient`. scheduler: `.call_later(ms, callback)`.
+    store: `prompt_store.PromptStore`. markups_factory: called with (on_moved, on_deleted), gives a
+    `prompt_markups.PromptMarkups`; None: no control points in the views. missing: gives the requirements that are not
+    installed (empty when the engine can run).
+    """
+
+    def __init__(self, scene, client, scheduler, store, markups_factory=None, missing=lambda: ()) -> None:
+        self.scene = scene
+        self.client = client
+        self.scheduler = scheduler
+        self.store = store
+        self.listeners = Listeners()
+        self.settings = EngineSettings()
+        self.undo = UndoMapping()
+        self.status = Status()
+        self.auto_propagate = False
+        self.slice_range: tuple[int, int] | None = None  # along the axis of the segment; None: as far as it goes
+        self.key: ObjectKey | None = None
+        self.source = None  # VolumeSource of the editor's source volume
+        self.writing = False  # True while we change the segmentation ourselves
+        self._missing = missing
+        self._editor_node = None
+        self._writer = None
+        self._jobs: dict[int, Job] = {}
+        self._unsent: set[ObjectKey] = set()
+        self._loaded: EngineSettings | None = None
+        self._markups = markups_factory(self.move_prompt, self.delete_prompt) if markups_factory else None
+        self._watch = SceneWatch(self)
+        self._queue = WriteQueue(scheduler, self._write_slice, self._writes_done)
+        self._init_answers()
+        self._init_review()
+
+    # ---- the editor that is in use -------------------------------------------------------------------------------
+    @property
+    def attached(self) -> bool:
+        """True while the effect is active in an editor."""
+        return self._editor_node is not None
+
+    @property
+    def editor_node(self):
+        return self._editor_node
+
+    @property
+    def segmentation_node(self):
+        return self._editor_node.GetSegmentationNode() if self._editor_node is not None else None
+
+    def attach(self, editor_node, writer) -> None:
+        """The effect became active in an editor: `writer` is the SegmentWriter of that editor."""
+        if self._editor_node is editor_node and self._writer is writer:
+            return
+        if self.attached:
+            self.detach()
+        self._editor_node, self._writer = editor_node, writer
+        self._watch.start(editor_node)
+        self.start_engine()
+        self.refresh_context()
+
+    def detach(self) -> None:
+        """The effect is left: what runs is canceled, what is done stays, and nothing of ours is left in the views."""
+        if not self.attached:
+            return
+        self.cancel()
+        self._jobs.clear()
+        self._queue.flush()
+        self._end_action()
+        self._watch.stop()
+        if self._markups is not None:
+            self._markups.clear()
+        self._editor_node = self._writer = None
+        self.key = self.source = None
+        self._set_status(Status(Phase.OFF))
+        self.listeners.tell(Change.CONTEXT)
+
+    def shutdown(self) -> None:
+        """The application or the module ends: bounded, and nothing is left running."""
+        self.detach()
+        if self._markups is not None:
+            self._markups.close()
+        self.client.stop()
+        self._loaded = None
+
+    # ---- engine --------------------------------------------------------------------------------------------------
+    @property
+    def engine_requested(self) -> bool:
+        """True once the worker was told which model to load."""
+        return self._loaded is not None
+
+    def start_engine(self) -> bool:
+        """Start the worker and load the model if that is not done yet; returns at once. False: see `status`."""
+        missing = self._missing()
+        if missing:
+            names = ", ".join(requirement.name for requirement in missing)
+            sentence = _("Not installed yet: {names}. Open the SAM2-3dMed module and press Install.")
+            self._set_status(Status(Phase.MISSING, error=sentence.format(names=names)))
+            return False
+        if self._loaded == self.settings:
+            return True
+        try:
+            weights = resolve_weights(self.settings.model)
+            self.client.start()
+            self.client.load_model(weights, self.settings.device)
+        except (OSError, ValueError, RuntimeError) as error:
+            self._loaded = None
+            self._set_status(Status(Phase.FAILED, error=str(error)))
+            return False
+        self._loaded = self.settings
+        self._set_status(Status(Phase.STARTING, _("Starting the engine...")))
+        return True
+
+    def restart_engine(self) -> None:
+        """After an installation or a failure: begin again from nothing; the prompts are in the scene."""
+        self._jobs.clear()
+        self._queue.clear()
+        self._end_action()
+        self.client.stop()
+        self._loaded = None
+        if self.start_engine() and self.source is not None:
+            self.client.open_volume(self.source)
+
+    def set_settings(self, settings: EngineSettings) -> None:
+        """Choose another model or device; the prompts stay, slices are encoded again when they are needed."""
+        if settings == self.settings:
+            return
+        self.settings = settings
+        if self._loaded is not None or self.attached:
+            self.cancel()
+            self.start_engine()
+
+    # ---- what is edited ------------------------------------------------------------------------------------------
+    def refresh_context(self) -> None:
+        """Follow the editor to another segment, segmentation or source volume; costs nothing when nothing changed."""
+        if not self.attached or self.writing:
+            return
+        old = (self.key, self.source)
+        self._refresh_source()
+        self.key = self._current_key()
+        if self.key is not None:
+            self.undo.watch(self.key, self.segmentation_node, self.stored_prompts(self.key))
+        if self.key != old[0] or self.source is not old[1]:
+            self.slice_range = None
+            self._show_prompts()
+            self.listeners.tell(Change.CONTEXT)
+            self.listeners.tell(Change.REVIEW)
+
+    def _refresh_source(self) -> None:
+        from .volume_source import VolumeSourceError, is_current, read_volume_source
+
+        volume_node = self._editor_node.GetSourceVolumeNode()
+        if volume_node is None:
+            self.source = None
+            return
+        if self.source is not None and self.source.node_id == volume_node.GetID() and is_current(self.source):
+            return
+        self.source = None
+        try:
+            self.source = read_volume_source(volume_node)
+        except VolumeSourceError as error:
+            self._set_status(Status(Phase.FAILED, error=str(error)))
+            return
+        if self._loaded is not None:
+            self.client.open_volume(self.source)
+        if self.status.phase is Phase.FAILED:
+            self._set_ready()
+
+    def _current_key(self) -> ObjectKey | None:
+        segmentation = self.segmentation_node
+        segment_id = self._editor_node.GetSelectedSegmentID() if segmentation is not None else None
+        if not segment_id or segmentation.GetSegmentation().GetSegment(segment_id) is None:
+            return None
+        return ObjectKey(segmentation.GetID(), segment_id)
+
+    def _ready_source(self):
+        """The VolumeSource to work on; PromptRefused with a sentence when something is not selected."""
+        if not self.attached:
+            raise PromptRefused(_("Activate the SAM2-3dMed effect first."))
+        self.refresh_context()
+        if self.segmentation_node is None:
+            raise PromptRefused(_("Select a segmentation in the Segment Editor first."))
+        if self.source is None:
+            raise PromptRefused(self.status.error or _("Select a source volume in the Segment Editor first."))
+        return self.source
+
+    # ---- the scene changes under us ------------------------------------------------------------------------------
+    def scene_closing(self) -> None:
+        """The scene is about to be emptied: stop, and forget what belonged to it."""
+        self.detach()
+        self.undo.forget()
+        self._forget_reviews(None)
+        self._unsent.clear()
+
+    def segmentation_removed(self, node) -> None:
+        """A segmentation is about to go."""
+        if self.segmentation_node is node:
+            self.cancel()
+            self._drop_jobs(lambda job: job.key.segmentation_id == node.GetID())
+        self.undo.forget(node.GetID())
+        self._forget_reviews(node.GetID())
+        if self._writer is not None:
+            self._writer.forget(node)
+        if self.key is not None and self.key.segmentation_id == node.GetID():
+            self.key = None
+            self._show_prompts()
+            self.listeners.tell(Change.CONTEXT)
+
+    def volume_removed(self, node) -> None:
+        """A volume is about to go: its prompts stay in the scene, its copy in the worker is dropped."""
+        if self.source is None or self.source.node_id != node.GetID():
+            return
+        self.cancel()
+        volume_id = self.source.volume_id
+        self._drop_jobs(lambda job: job.source.volume_id == volume_id)
+        self.source = None
+        self.client.close_volume(volume_id)
+        self._show_prompts()
+        self.listeners.tell(Change.CONTEXT)
+
+    def segment_removed(self, key: ObjectKey) -> None:
+        """A segment was removed. Its prompts stay stored: the editor's undo can bring it back."""
+        if any(job.key == key for job in self._jobs.values()):
+            self.cancel()
+            self._drop_jobs(lambda job: job.key == key)
+
+    # ---- inner ---------------------------------------------------------------------------------------------------
+    def _submit(self, kind: JobKind, key: ObjectKey, request: int, expected=(), follows: Job | None = None) -> None:
+        self._jobs[request] = Job(kind, key, self.source, self.stored_prompts(key), set(expected), follows)
+
+    def _set_status(self, status: Status) -> None:
+        if status != self.status:
+            self.status = status
+            self.listeners.tell(Change.STATUS)
+
+    def _set_ready(self, error: str = "") -> None:
+        if not self.attached:
+            self._set_status(Status(Phase.OFF))
+        elif self._loaded is None and not error:
+            self.start_engine()
+        else:
+            self._set_status(Status(Phase.READY, self.client.device_sentence, error))
+
+    @contextlib.contextmanager
+    def _reporting(self):
+        """Errors the user can do something about become the status line; all others are defects and are raised."""
+        from .segment_writer import TargetGone, WriteRefused
+        from .volume_source import PromptOutside, VolumeSourceError
+
+        try:
+            yield
+        except (PromptRefused, PromptOutside, VolumeSourceError, TargetGone, WriteRefused) as error:
+            now = self.status
+            phase = now.phase if now.phase is not Phase.OFF else Phase.READY
+            self._set_status(Status(phase, now.sentence, str(error), now.fraction, now.seconds_left))

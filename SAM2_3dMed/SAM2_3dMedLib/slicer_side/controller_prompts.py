@@ -1,0 +1,258 @@
+"""The controller's part that takes what the user asks for: prompts, propagation, boundary refinement, cancel."""
+
+from __future__ import annotations
+
+from .controller_state import Change, JobKind, ObjectKey, Phase, PromptRefused, Status
+from .translation import _
+
+
+class PromptsMixin:
+    """Methods return True when the request was taken; False: `status.error` says why not and what to do next."""
+
+    @property
+    def prompts(self) -> tuple:
+        """The stored prompts (`StoredPrompt`) of the current segment, in the order they were given."""
+        if self.key is None or self.segmentation_node is None:
+            return ()
+        return tuple(self.store.prompts(self.segmentation_node, self.key.segment_id))
+
+    def stored_prompts(self, key: ObjectKey) -> tuple:
+        """The prompts of a segment, without the IDs they are stored under."""
+        segmentation = self.scene.GetNodeByID(key.segmentation_id)
+        if segmentation is None:
+            return ()
+        return tuple(stored.prompt for stored in self.store.prompts(segmentation, key.segment_id))
+
+    # ---- giving prompts ------------------------------------------------------------------------------------------
+    def add_point(self, slice_node, world, positive: bool = True) -> bool:
+        """A click in a slice view at a world position (mm, RAS)."""
+        from SAM2_3dMedLib.propagation.prompts import PointPrompt
+        from SAM2_3dMedLib.volume.planes import SliceAxis
+
+        with self._reporting():
+            where = self._ready_source().view_slice(slice_node, world)
+            return self.add_prompt(PointPrompt(SliceAxis(where.axis), tuple(float(v) for v in where.ijk), positive))
+        return False
+
+    def add_box(self, slice_node, corners_world) -> bool:
+        """A rectangle drawn in a slice view: world positions [4,3] of its corners, in order around it."""
+        from SAM2_3dMedLib.propagation.prompts import BoxPrompt
+        from SAM2_3dMedLib.volume.planes import SliceAxis
+
+        with self._reporting():
+            axis, corner_a, corner_b = self._ready_source().box_in_view(slice_node, corners_world)
+            return self.add_prompt(BoxPrompt(SliceAxis(axis), tuple(map(float, corner_a)), tuple(map(float, corner_b))))
+        return False
+
+    def add_mask(self, axis: int, index: int, mask) -> bool:
+        """A brush stroke, a lasso or a slice of a segment as prompt: bool, array orientation."""
+        from SAM2_3dMedLib.propagation.prompts import MaskPrompt
+        from SAM2_3dMedLib.volume.planes import SliceAxis
+
+        with self._reporting():
+            self._ready_source()
+            if not mask.any():
+                raise PromptRefused(_("Nothing is inside the volume there; draw over the image."))
+            return self.add_prompt(MaskPrompt(SliceAxis(axis), index, mask))
+        return False
+
+    def add_segment_mask(self, segment_id: str, axis: int, index: int) -> bool:
+        """What stands in a segment on one slice, as a mask prompt for the current segment."""
+        with self._reporting():
+            source = self._ready_source()
+            mask = self._writer.slice_mask(self.segmentation_node, segment_id, source, axis, index)
+            if not mask.any():
+                raise PromptRefused(_("That segment is empty on this slice; go to a slice where it is visible."))
+            return self.add_mask(axis, index, mask)
+        return False
+
+    def add_prompt(self, prompt) -> bool:
+        """Store the prompt, show it, and ask the worker for the mask of its slice."""
+        key = self._ensure_segment()
+        before = self.stored_prompts(key)
+        if any(same_point(known, prompt) for known in before):
+            return False  # the second click of a double click
+        volume_node = self.scene.GetNodeByID(self.source.node_id)
+        self.store.add(self.segmentation_node, key.segment_id, volume_node, prompt)
+        self._prompts_changed()
+        if not self.start_engine():
+            self._keep_for_later(key)
+            return True
+        volume_id = self._teach(key, before)
+        self._submit(JobKind.PREVIEW, key, self.client.add_prompt(volume_id, key.object_id, prompt))
+        self._set_status(Status(Phase.PREVIEW, _("Computing this slice...")))
+        return True
+
+    # ---- changing prompts ----------------------------------------------------------------------------------------
+    def move_prompt(self, prompt_id: str, prompt) -> None:
+        """A prompt was dragged to another place: its old and its new slice are computed again."""
+        old = self._prompt_by_id(prompt_id)
+        if old is not None:
+            self.store.replace(self.segmentation_node, self.key.segment_id, prompt_id, prompt)
+            self._send_prompts(slices_of([old]))
+
+    def delete_prompt(self, prompt_id: str) -> None:
+        """Take one prompt back; its slice is computed again without it."""
+        old = self._prompt_by_id(prompt_id)
+        if old is not None:
+            self.store.remove(self.segmentation_node, self.key.segment_id, prompt_id)
+            self._send_prompts(slices_of([old]))
+
+    def delete_last_prompt(self) -> None:
+        """Take the newest prompt back."""
+        if self.prompts:
+            self.delete_prompt(self.prompts[-1].prompt_id)
+
+    def clear_prompts(self) -> None:
+        """Delete all prompts of the current segment; the voxels stay as they are."""
+        if self.key is None or not self.prompts:
+            return
+        self.cancel()
+        key = self.key
+        self._drop_jobs(lambda job: job.key == key)
+        self.store.clear(self.segmentation_node, key.segment_id)
+        if self.source is not None and self.engine_requested:
+            self.client.remove_object(self.source.volume_id, key.object_id)
+        self.undo.prompts_changed(key, ())
+        self._forget_review(key)
+        self._prompts_changed()
+
+    def restore_prompts(self, key: ObjectKey, prompts: tuple) -> None:
+        """The editor has undone or redone one of our actions: the prompts go with the voxels."""
+        segmentation = self.scene.GetNodeByID(key.segmentation_id)
+        if segmentation is None:
+            return
+        if any(job.key == key for job in self._jobs.values()):
+            self.cancel()
+            self._drop_jobs(lambda job: job.key == key)
+        volume_node = self.store.volume_node(segmentation, key.segment_id)
+        if volume_node is None and self.source is not None:
+            volume_node = self.scene.GetNodeByID(self.source.node_id)
+        self.store.set_all(segmentation, key.segment_id, volume_node, prompts)
+        if self.source is not None and self.engine_requested:
+            volume_id = self.client.open_volume(self.source)
+            self._submit(JobKind.RESTORE, key, self.client.set_prompts(volume_id, key.object_id, prompts))
+        self._forget_review(key)
+        self._prompts_changed()
+
+    # ---- the whole volume ----------------------------------------------------------------------------------------
+    def propagate(self) -> bool:
+        """Follow the structure through the volume from its prompts, in both directions, within `slice_range`."""
+        with self._reporting():
+            self._ready_source()
+            if self.key is None or not self.prompts:
+                raise PromptRefused(_("Click on the structure in a slice first."))
+            return self._propagate(self.key)
+        return False
+
+    def _propagate(self, key: ObjectKey, follows=None) -> bool:
+        if not self.start_engine():
+            return False
+        self.cancel_running(JobKind.PROPAGATE, JobKind.REFINE)
+        volume_id = self._teach(key, self.stored_prompts(key))
+        request = self.client.propagate(volume_id, key.object_id, self.slice_range if key == self.key else None)
+        self._submit(JobKind.PROPAGATE, key, request, follows=follows)
+        self._set_status(Status(Phase.PROPAGATING, _("Following the structure..."), fraction=0.0))
+        return True
+
+    def refine(self, axis: int, index: int | None) -> bool:
+        """Draw the outline of the current segment again along the image's edges: one slice, or all (index None)."""
+        with self._reporting():
+            source = self._ready_source()
+            if self.key is None:
+                raise PromptRefused(_("Select a segment first."))
+            segmentation, segment_id = self.segmentation_node, self.key.segment_id
+            if index is None:
+                masks = self._writer.segment_slices(segmentation, segment_id, source, axis)
+            else:
+                masks = {index: self._writer.slice_mask(segmentation, segment_id, source, axis, index)}
+            masks = {i: mask for i, mask in masks.items() if mask.any()}
+            if not masks:
+                raise PromptRefused(_("The segment is empty here: nothing to refine."))
+            if not self.start_engine():
+                return False
+            self.cancel_running(JobKind.PROPAGATE, JobKind.REFINE)
+            volume_id = self.client.open_volume(source)
+            request = self.client.refine_boundary(volume_id, self.key.object_id, axis, masks)
+            self._submit(JobKind.REFINE, self.key, request)
+            self._set_status(Status(Phase.REFINING, _("Refining the boundary..."), fraction=0.0))
+            return True
+        return False
+
+    def cancel(self) -> None:
+        """Stop what runs; every slice that is done stays."""
+        self.cancel_running(JobKind.PROPAGATE, JobKind.REFINE, JobKind.PREVIEW)
+
+    def cancel_running(self, *kinds: JobKind) -> None:
+        """Stop what runs of these kinds."""
+        if any(job.kind in kinds and not job.finished for job in self._jobs.values()):
+            self.client.cancel()
+
+    # ---- inner ---------------------------------------------------------------------------------------------------
+    def _ensure_segment(self) -> ObjectKey:
+        """The key of the current segment; an empty segmentation gets its first segment."""
+        if self.key is None:
+            segmentation = self.segmentation_node.GetSegmentation()
+            if segmentation.GetNumberOfSegments() > 0:
+                raise PromptRefused(_("Select a segment in the list first."))
+            segment_id = segmentation.AddEmptySegment()
+            self._editor_node.SetSelectedSegmentID(segment_id)
+            self.key = self._current_key()
+            self.undo.watch(self.key, self.segmentation_node, ())
+            self.listeners.tell(Change.CONTEXT)
+        return self.key
+
+    def _prompt_by_id(self, prompt_id: str):
+        for stored in self.prompts:
+            if stored.prompt_id == prompt_id:
+                return stored.prompt
+        return None
+
+    def _teach(self, key: ObjectKey, prompts: tuple) -> str:
+        """Open the volume; a worker that does not know the prompts so far (yesterday's, say) learns them first."""
+        volume_id = self.client.open_volume(self.source)
+        if prompts and not self.client.prompts(volume_id, key.object_id):
+            self._submit(JobKind.RESTORE, key, self.client.set_prompts(volume_id, key.object_id, prompts))
+        return volume_id
+
+    def _send_prompts(self, touched: set[tuple[int, int]]) -> None:
+        """Tell the worker all prompts of the segment; slices in `touched` that get no answer are cleared."""
+        key = self.key
+        self._prompts_changed()
+        if self.source is None or not self.start_engine():
+            self._keep_for_later(key)
+            return
+        volume_id = self.client.open_volume(self.source)
+        request = self.client.set_prompts(volume_id, key.object_id, self.stored_prompts(key))
+        self._submit(JobKind.PREVIEW, key, request, touched)
+        self._set_status(Status(Phase.PREVIEW, _("Computing this slice...")))
+
+    def _keep_for_later(self, key: ObjectKey) -> None:
+        self._unsent.add(key)
+        self.undo.prompts_changed(key, self.stored_prompts(key))
+
+    def _prompts_changed(self) -> None:
+        self._show_prompts()
+        self.listeners.tell(Change.PROMPTS)
+        self.listeners.tell(Change.REVIEW)
+
+    def _show_prompts(self) -> None:
+        if self._markups is None:
+            return
+        if self.key is None or self.source is None:
+            self._markups.clear()
+        else:
+            self._markups.show(self.source, self.prompts)
+
+
+def same_point(first, second) -> bool:
+    """True for two points on the same voxel with the same sign."""
+    if not hasattr(first, "positive") or not hasattr(second, "positive"):
+        return False
+    near = all(round(a) == round(b) for a, b in zip(first.position, second.position, strict=True))
+    return near and first.axis == second.axis and first.positive == second.positive
+
+
+def slices_of(prompts) -> set[tuple[int, int]]:
+    """(axis, slice index) of each prompt."""
+    return {(int(prompt.axis), int(prompt.slice_index)) for prompt in prompts}

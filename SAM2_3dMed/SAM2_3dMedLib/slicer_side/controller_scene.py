@@ -1,0 +1,94 @@
+"""Watches the scene for the controller: nodes that go, scenes that close, segments that change by another hand."""
+
+from __future__ import annotations
+
+import vtk
+
+
+class SceneWatch:
+    """Observers on the scene, the editor node and the segmentation in use; `stop` removes every one of them."""
+
+    def __init__(self, controller) -> None:
+        self._controller = controller
+        self._tags: list[tuple[object, int]] = []
+        self._segmentation = None
+        self._segmentation_tags: list[int] = []
+        self._check_scheduled = False
+
+    def start(self, editor_node) -> None:
+        scene = self._controller.scene
+        self._observe(scene, scene.NodeAboutToBeRemovedEvent, self._on_node_about_to_be_removed)
+        self._observe(scene, scene.StartCloseEvent, self._on_start_close)
+        self._observe(editor_node, vtk.vtkCommand.ModifiedEvent, self._on_editor_modified)
+        self.follow(editor_node.GetSegmentationNode())
+
+    def stop(self) -> None:
+        self.follow(None)
+        for subject, tag in self._tags:
+            subject.RemoveObserver(tag)
+        self._tags.clear()
+
+    def follow(self, segmentation_node) -> None:
+        """Watch the segments of this segmentation node, and no longer those of the one before."""
+        if segmentation_node is self._segmentation:
+            return
+        for tag in self._segmentation_tags:
+            self._segmentation.RemoveObserver(tag)
+        self._segmentation_tags.clear()
+        self._segmentation = segmentation_node
+        if segmentation_node is None:
+            return
+        segmentation = segmentation_node.GetSegmentation()
+        for event in (segmentation.SegmentModified, segmentation.SegmentAdded):
+            self._segmentation_tags.append(segmentation_node.AddObserver(event, self._on_segment_modified))
+        removed = segmentation_node.AddObserver(segmentation.SegmentRemoved, self._on_segment_removed)
+        self._segmentation_tags.append(removed)
+
+    def _observe(self, subject, event, callback) -> None:
+        self._tags.append((subject, subject.AddObserver(event, callback)))
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _on_node_about_to_be_removed(self, scene, event, node) -> None:
+        if node.IsA("vtkMRMLSegmentationNode"):
+            if node is self._segmentation:
+                self.follow(None)
+            self._controller.segmentation_removed(node)
+        elif node.IsA("vtkMRMLScalarVolumeNode"):
+            self._controller.volume_removed(node)
+        elif node is self._controller.editor_node:
+            self._controller.detach()
+
+    def _on_start_close(self, scene, event) -> None:
+        self._controller.scene_closing()
+
+    def _on_editor_modified(self, node, event) -> None:
+        self.follow(node.GetSegmentationNode())
+        self._controller.refresh_context()
+
+    def _on_segment_removed(self, node, event) -> None:
+        self._schedule_check()
+
+    def _on_segment_modified(self, node, event) -> None:
+        if not self._controller.writing:
+            self._schedule_check()
+
+    def _schedule_check(self) -> None:
+        # An undo changes a segment in several steps, each with an event; look at it when the editor is done.
+        if not self._check_scheduled:
+            self._check_scheduled = True
+            self._controller.scheduler.call_later(0, self._check)
+
+    def _check(self) -> None:
+        self._check_scheduled = False
+        if self._segmentation is None:
+            return
+        segmentation_id = self._segmentation.GetID()
+        segmentation = self._segmentation.GetSegmentation()
+        for key in self._controller.undo.keys(segmentation_id):
+            if segmentation.GetSegment(key.segment_id) is None:
+                self._controller.segment_removed(key)
+                continue
+            prompts = self._controller.undo.stepped(key, self._segmentation)
+            if prompts is not None:
+                self._controller.restore_prompts(key, prompts)
+        self._controller.refresh_context()
