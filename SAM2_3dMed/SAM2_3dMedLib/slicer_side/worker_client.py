@@ -1,0 +1,396 @@
+"""Slicer's side of the inference process: start it, send requests in order, deliver its events, survive its end.
+
+Nothing here blocks the main thread: volumes are handed over in steps of a few milliseconds, answers come from the event loop, a cancel that is
+not answered ends with the process (which loses nothing: model, volumes and prompts are sent again to the next one).
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..worker import messages as m
+from ..worker.array_file import ArrayFolder
+from .client_events import ClientState, ClientStateChanged, Subscribers, UploadProgress, WorkerLost
+from .client_memory import ClientMemory
+from .interpreter import InterpreterNotFound, worker_command
+from .scheduling import QtScheduler, Scheduler
+from .transports import QProcessTransport, Transport
+from .volume_upload import VolumeUpload
+
+_UPLOAD_STEP_MS = 8.0
+_TICK_MS = 20
+_SLOW_TICK_MS = 200
+_CANCEL_TIMEOUT_S = 5.0
+_LOG_LINES = 200
+# More ends than this within a minute mean that a new start does not help.
+_CRASHES_PER_MINUTE = 3
+_LONG = (m.Propagate, m.RefineBoundary)
+
+
+class WorkerClient:
+    """See docs/decisions/0003-slicer-side.md. All methods return at once, `stop` excepted, which takes at most `timeout_s`."""
+
+    def __init__(
+        self,
+        scheduler: Scheduler | None = None,
+        transport_factory: Callable[[], Transport] | None = None,
+        command: Sequence[str] | None = None,
+    ) -> None:
+        self._scheduler = scheduler if scheduler is not None else QtScheduler()
+        self._transport_factory = transport_factory if transport_factory is not None else QProcessTransport
+        self._command = list(command) if command is not None else None
+        self._subscribers = Subscribers()
+        self._memory = ClientMemory()
+        self._folder = ArrayFolder()
+        self._transport: Transport | None = None
+        self._generation = 0
+        self._number = 0
+        self._outgoing: deque[m.Message | VolumeUpload] = deque()
+        self._waiting: dict[int, m.Message] = {}
+        self._sent_prompts: dict[int, Any] = {}
+        self._buffer = b""
+        self._log: deque[str] = deque(maxlen=_LOG_LINES)
+        self._crashes: deque[float] = deque(maxlen=_CRASHES_PER_MINUTE)
+        self._cancel_deadline: float | None = None
+        self._device = "auto"
+        self._state = ClientState.STOPPED
+        self.device_sentence = ""
+
+    # State
+
+    @property
+    def state(self) -> ClientState:
+        return self._state
+
+    @property
+    def busy(self) -> bool:
+        """True while any request is unanswered or waits to be sent."""
+        return bool(self._waiting or self._outgoing)
+
+    def subscribe(self, event_class: type, callback: Callable[[Any], None]) -> Callable[[], None]:
+        return self._subscribers.add(event_class, callback)
+
+    def log_tail(self) -> str:
+        """The last lines that the process wrote to its standard error."""
+        return "\n".join(self._log)
+
+    def prompts(self, volume_id: str, object_id: str) -> tuple[Any, ...]:
+        return self._memory.prompts(volume_id, object_id)
+
+    # Start and end
+
+    def start(self) -> None:
+        """Starts the process if none runs; torch loads in it while the user looks at the image."""
+        if self._transport is not None:
+            return
+        try:
+            command = self._command if self._command is not None else worker_command()
+            transport = self._transport_factory()
+            self._generation += 1
+            generation = self._generation
+            transport.on_output = lambda data: self._received(generation, data)
+            transport.on_log = self._keep_log
+            transport.on_ended = lambda how: self._ended(generation, how)
+            self._transport, self._buffer = transport, b""
+            self._set_state(ClientState.STARTING, "Starting the inference process ...")
+            transport.start(command)
+        except (InterpreterNotFound, OSError) as error:
+            self._transport = None
+            self._set_state(ClientState.FAILED, f"The inference process could not be started: {error}")
+            return
+        self._write(m.Hello(self._next_number(), tuple(path for path in sys.path if path), self._device))
+        self._replay()
+        self._scheduler.call_later(_TICK_MS, lambda: self._tick(generation))
+
+    def stop(self, timeout_s: float = 2.0) -> None:
+        """Ends the process: politely, and by force when it has not ended after `timeout_s`. Forgets volumes and prompts."""
+        self._end_process(timeout_s)
+        self._memory = ClientMemory()
+        self._folder.close()
+        self._set_state(ClientState.STOPPED, "")
+
+    def restart(self) -> None:
+        """A new process that gets model, volumes and prompts again."""
+        self._end_process(0.0)
+        self.start()
+
+    def _end_process(self, timeout_s: float) -> None:
+        transport, self._transport = self._transport, None
+        self._generation += 1
+        if transport is not None:
+            transport.write(m.Shutdown(self._next_number()).to_line().encode("ascii"))
+            transport.close_input()
+            if timeout_s <= 0 or not transport.wait(timeout_s):
+                transport.kill()
+                transport.wait(1.0)
+        self._outgoing.clear()
+        self._sent_prompts.clear()
+        self._cancel_deadline = None
+        self._fail_waiting("The inference process was ended.")
+
+    # Requests
+
+    def load_model(self, weights: Path, device: str = "auto") -> int:
+        self.start()
+        self._memory.model = (Path(weights), device)
+        self._device = device
+        return self._send(m.LoadModel(self._next_number(), str(weights), device))
+
+    def open_volume(self, source: Any) -> str:
+        self.start()
+        known = source.volume_id in self._memory.open_volumes
+        for volume_id in self._memory.use_volume(source):
+            self._forget_volume(volume_id)
+        if not known:
+            self._queue_volume(source)
+            self._pump()
+        return source.volume_id
+
+    def close_volume(self, volume_id: str) -> None:
+        if self._memory.close_volume(volume_id):
+            self._forget_volume(volume_id)
+
+    def add_prompt(self, volume_id: str, object_id: str, prompt: Any) -> int:
+        self.start()
+        self._cancel_running()
+        self._memory.add_prompt(volume_id, object_id, prompt)
+        number = self._next_number()
+        self._sent_prompts[number] = prompt
+        return self._send(m.AddPrompt(number, volume_id, object_id, prompt.to_json()))
+
+    def set_prompts(self, volume_id: str, object_id: str, prompts: Sequence[Any]) -> int:
+        self.start()
+        self._cancel_running()
+        self._memory.set_prompts(volume_id, object_id, tuple(prompts))
+        values = tuple(prompt.to_json() for prompt in prompts)
+        return self._send(m.SetPrompts(self._next_number(), volume_id, object_id, values, False))
+
+    def undo(self, volume_id: str, object_id: str) -> int:
+        self._cancel_running()
+        self._memory.set_prompts(volume_id, object_id, self._memory.prompts(volume_id, object_id)[:-1])
+        return self._send(m.Undo(self._next_number(), volume_id, object_id))
+
+    def remove_object(self, volume_id: str, object_id: str) -> int:
+        self._cancel_running()
+        self._memory.set_prompts(volume_id, object_id, ())
+        return self._send(m.RemoveObject(self._next_number(), volume_id, object_id))
+
+    def propagate(self, volume_id: str, object_id: str, slice_range: tuple[int, int] | None = None) -> int:
+        first, last = slice_range if slice_range is not None else (None, None)
+        return self._send(m.Propagate(self._next_number(), volume_id, object_id, first, last))
+
+    def read_confidence(self, volume_id: str, object_id: str) -> int:
+        return self._send(m.ReadConfidence(self._next_number(), volume_id, object_id))
+
+    def refine_boundary(self, volume_id: str, object_id: str, axis: int, masks: Mapping[int, np.ndarray]) -> int:
+        slices = tuple(m.IndexedMask(int(index), m.MaskCrop.of(mask)) for index, mask in sorted(masks.items()))
+        return self._send(m.RefineBoundary(self._next_number(), volume_id, object_id, int(axis), slices))
+
+    def cancel(self) -> None:
+        """Ends propagation and refinement between two slices; kills the process when it does not answer in time."""
+        for item in [item for item in self._outgoing if isinstance(item, _LONG)]:
+            self._outgoing.remove(item)
+            self._waiting.pop(item.request, None)
+            self._subscribers.send(m.Finished(item.request, item.kind_name, item.volume_id, item.object_id, True))
+        if any(isinstance(request, _LONG) for request in self._waiting.values()):
+            self._write(m.Cancel(self._next_number()))
+            if self._cancel_deadline is None:
+                self._cancel_deadline = time.monotonic() + _CANCEL_TIMEOUT_S
+        self._update_state()
+
+    # Sending
+
+    def _next_number(self) -> int:
+        self._number += 1
+        return self._number
+
+    def _send(self, request: m.Message) -> int:
+        self.start()
+        self._queue(request)
+        if self._transport is None:  # the answer comes after the caller has the number
+            self._scheduler.call_later(0, lambda: self._fail_waiting("The inference process does not run."))
+        self._pump()
+        return request.request
+
+    def _pump(self) -> None:
+        """Sends what waits, in order, up to a volume that is not handed over yet."""
+        while self._transport is not None and self._outgoing and not isinstance(self._outgoing[0], VolumeUpload):
+            self._write(self._outgoing.popleft())
+        self._update_state()
+
+    def _write(self, request: m.Message) -> None:
+        if self._transport is not None:
+            self._transport.write(request.to_line().encode("ascii"))
+
+    def _cancel_running(self) -> None:
+        if any(isinstance(request, _LONG) for request in self._waiting.values()):
+            self.cancel()
+
+    def _queue_volume(self, source: Any) -> None:
+        """The volume, then the prompts that its objects had when it was open the last time."""
+        volume_id = source.volume_id
+        try:
+            self._outgoing.append(VolumeUpload(source, self._folder))
+        except OSError as error:
+            sentence = f"The volume cannot be handed to the inference process ({error}): free some disk space or memory and try again."
+            self._memory.close_volume(volume_id)
+            self._subscribers.send(m.Failed(0, "volume", sentence, False, volume_id, ""))
+            return
+        for object_id in self._memory.objects(volume_id):
+            values = tuple(prompt.to_json() for prompt in self._memory.prompts(volume_id, object_id))
+            self._queue(m.SetPrompts(self._next_number(), volume_id, object_id, values, True))
+
+    def _forget_volume(self, volume_id: str) -> None:
+        for item in [item for item in self._outgoing if isinstance(item, VolumeUpload)]:
+            if item.source.volume_id == volume_id:
+                self._outgoing.remove(item)
+                self._folder.remove(item.file)
+        if self._transport is not None:
+            self._send(m.CloseVolume(self._next_number(), volume_id))
+
+    def _replay(self) -> None:
+        """Everything that the last process knew, for the new one."""
+        waiting = [item for item in self._outgoing if not isinstance(item, VolumeUpload)]
+        self._outgoing.clear()
+        if self._memory.model is not None and not any(isinstance(item, m.LoadModel) for item in waiting):
+            self._queue(m.LoadModel(self._next_number(), str(self._memory.model[0]), self._memory.model[1]))
+        for source in tuple(self._memory.open_volumes.values()):
+            self._queue_volume(source)
+        self._outgoing.extend(waiting)
+        self._pump()
+
+    def _queue(self, request: m.Message) -> None:
+        self._waiting[request.request] = request
+        self._outgoing.append(request)
+
+    def _upload_step(self) -> None:
+        upload = self._outgoing[0]
+        if upload.step(_UPLOAD_STEP_MS):
+            self._outgoing.popleft()
+            source = upload.source
+            matrix = tuple(float(value) for value in np.asarray(source.ijk_to_ras, dtype=float).ravel())
+            number = self._next_number()
+            request = m.OpenVolume(number, source.volume_id, upload.file, matrix, source.name, source.modality, "auto")
+            self._waiting[number] = request
+            self._write(request)
+        self._subscribers.send(UploadProgress(upload.source.volume_id, upload.fraction))
+        self._pump()
+
+    def _tick(self, generation: int) -> None:
+        if generation != self._generation or self._transport is None:
+            return
+        self._transport.poll()
+        if generation != self._generation or self._transport is None:
+            return
+        uploading = bool(self._outgoing) and isinstance(self._outgoing[0], VolumeUpload)
+        if uploading:
+            self._upload_step()
+        if self._cancel_deadline is not None and time.monotonic() > self._cancel_deadline:
+            self._keep_log(b"No answer to Cancel: the process was ended by force.\n")
+            self.restart()
+            return
+        busy = uploading or self.busy or self._state is not ClientState.IDLE
+        self._scheduler.call_later(
+            1 if uploading else _TICK_MS if busy else _SLOW_TICK_MS, lambda: self._tick(generation)
+        )
+
+    # Receiving
+
+    def _received(self, generation: int, data: bytes) -> None:
+        if generation != self._generation:
+            return
+        *lines, self._buffer = (self._buffer + data).split(b"\n")
+        for line in lines:
+            if generation != self._generation:
+                return  # a subscriber stopped or restarted the process
+            if not line.strip():
+                continue
+            try:
+                event = m.parse_line(line)
+            except m.MessageError as error:
+                self._keep_log(f"{error}\n".encode())
+                continue
+            self._handle(event)
+
+    def _handle(self, event: m.Message) -> None:
+        if isinstance(event, m.WorkerStarted):
+            self._set_state(ClientState.LOADING, "Loading torch ...")
+        elif isinstance(event, (m.EngineReady, m.ModelLoaded)):
+            self.device_sentence = event.sentence
+        elif isinstance(event, m.VolumeOpened):
+            request = self._waiting.get(event.request)
+            if isinstance(request, m.OpenVolume):
+                self._folder.remove(
+                    request.array
+                )  # the worker has it mapped; where that forbids removal, the folder goes at the end
+        elif isinstance(event, (m.Finished, m.Failed)):
+            self._answered(event)
+        self._subscribers.send(event)
+        self._update_state()
+
+    def _answered(self, event: m.Finished | m.Failed) -> None:
+        request = self._waiting.pop(event.request, None)
+        prompt = self._sent_prompts.pop(event.request, None)
+        if isinstance(event, m.Finished) and event.kind == "Hello" and self._state is ClientState.LOADING:
+            self._set_state(ClientState.BUSY if self.busy else ClientState.IDLE, self.device_sentence)
+        if isinstance(event, m.Failed):
+            if prompt is not None and isinstance(request, m.AddPrompt):
+                self._memory.drop_prompt(request.volume_id, request.object_id, prompt)
+            if event.fatal:
+                self._set_state(ClientState.FAILED, event.sentence)
+        if not any(isinstance(item, _LONG) for item in self._waiting.values()):
+            self._cancel_deadline = None
+
+    def _ended(self, generation: int, how: str) -> None:
+        if generation != self._generation:
+            return
+        self._generation += 1
+        self._transport = None
+        self._cancel_deadline = None
+        if self._state is ClientState.FAILED:
+            self._fail_waiting("The inference process cannot start.")
+            return
+        now = time.monotonic()
+        again = len(self._crashes) < _CRASHES_PER_MINUTE or now - self._crashes[0] > 60.0
+        self._crashes.append(now)
+        if again:
+            sentence = f"The inference process ended unexpectedly ({how}) and is started again; your prompts and segments are kept."
+        else:
+            sentence = (
+                f"The inference process ends again and again ({how}): choose another device or model, or see the log."
+            )
+        self._fail_waiting(sentence)
+        self._subscribers.send(WorkerLost(sentence, again, self.log_tail()))
+        if again and self._transport is None:
+            self.start()
+        elif not again:
+            self._set_state(ClientState.FAILED, sentence)
+
+    def _fail_waiting(self, sentence: str) -> None:
+        """Every request gets its answer, also from a process that is gone."""
+        waiting, self._waiting = self._waiting, {}
+        self._sent_prompts.clear()
+        self._outgoing.clear()
+        for request in waiting.values():
+            names = getattr(request, "volume_id", ""), getattr(request, "object_id", "")
+            self._subscribers.send(m.Failed(request.request, "lost", sentence, False, *names))
+
+    def _keep_log(self, data: bytes) -> None:
+        self._log.extend(data.decode("utf-8", "replace").splitlines())
+
+    def _update_state(self) -> None:
+        if self._state in (ClientState.IDLE, ClientState.BUSY):
+            wanted = ClientState.BUSY if self.busy else ClientState.IDLE
+            if wanted is not self._state:
+                self._set_state(wanted, self.device_sentence)
+
+    def _set_state(self, state: ClientState, sentence: str) -> None:
+        self._state = state
+        self._subscribers.send(ClientStateChanged(state, sentence))
