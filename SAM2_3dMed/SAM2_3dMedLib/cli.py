@@ -1,0 +1,247 @@
+"""The command line `sam2-3dmed`. Only options are declared here; each command lives in `commands/`.
+
+The commands are imported when they are called: torch takes seconds, and `--help` must not.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from .commands.errors import BAD_INPUT, sentence_for
+
+INTERRUPTED = 130
+# click's base of all errors in the options; typer vendors click or depends on it, by its version.
+_OptionError = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+
+app = typer.Typer(
+    name="sam2-3dmed",
+    help="Interactive 3D segmentation of CT and MR: a box or a click on one slice becomes a 3D segmentation.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+models_app = typer.Typer(help="List, verify, fetch and remove weights.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(models_app, name="models")
+
+
+class DeviceName(str, Enum):
+    """`commands.engine.Device`, repeated here because that module imports torch."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+    MPS = "mps"
+
+
+class ProtocolName(str, Enum):
+    """`training.protocols.Protocol`, repeated here because that module imports scipy."""
+
+    BOX = "box"
+    POINT = "point"
+    CORRECTIONS = "corrections"
+
+
+WeightsOption = Annotated[
+    str | None, typer.Option(metavar="FILE|NAME", help="Weight file or name of a model; default: the bundled one.")
+]
+DeviceOption = Annotated[DeviceName, typer.Option(help="Where the network runs.")]
+WindowOption = Annotated[
+    str, typer.Option(help="Intensity window: auto, a name such as abdomen or lung, or CENTER/WIDTH.")
+]
+
+
+@app.command()
+def segment(
+    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="NIfTI, NRRD, MHA, or a folder of DICOM files.")],
+    output: Annotated[Path, typer.Option(metavar="FILE", help="What to write: *.seg.nrrd or *.nii.gz.")],
+    point: Annotated[
+        list[str] | None, typer.Option(metavar="[NAME=]I,J,K", help="A click inside the object; may repeat.")
+    ] = None,
+    negative: Annotated[
+        list[str] | None, typer.Option(metavar="[NAME=]I,J,K", help="A click outside the object; may repeat.")
+    ] = None,
+    box: Annotated[
+        list[str] | None,
+        typer.Option(metavar="[NAME=]I1,J1,K1,I2,J2,K2", help="A box, flat along one axis; may repeat."),
+    ] = None,
+    prompts: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Prompts of several objects.")] = None,
+    color: Annotated[
+        list[str] | None, typer.Option(metavar="[NAME=]#RRGGBB", help="Color of an object; may repeat.")
+    ] = None,
+    ras: Annotated[bool, typer.Option("--ras", help="Positions are R,A,S in millimeters instead of voxels.")] = False,
+    axis: Annotated[
+        str, typer.Option(help="Axis of points: auto (acquired slices), I, J, K, axial, coronal or sagittal.")
+    ] = "auto",
+    window: WindowOption = "auto",
+    slice_range: Annotated[
+        str | None, typer.Option(metavar="FIRST:LAST", help="Do not leave these slices, both included.")
+    ] = None,
+    weights: WeightsOption = None,
+    device: DeviceOption = DeviceName.AUTO,
+    picture: Annotated[
+        Path | None, typer.Option(metavar="FILE.png", help="Contact sheet; default: beside the output.")
+    ] = None,
+) -> None:
+    """Segment objects of a volume from points and boxes. Voxel indices are those that Slicer shows."""
+    from .commands.engine import Device
+    from .commands.prompt_options import PromptText
+    from .commands.segment import SegmentRequest, run_segment
+
+    text = PromptText(point or (), negative or (), box or (), color or (), prompts, ras)
+    request = SegmentRequest(image, output, text, weights, axis, window, Device(device.value), slice_range, picture)
+    outcome = run_segment(request, _progress_console())
+    for part in outcome.segments:
+        voxels, milliliters = outcome.size_of(part)
+        print(f"{part.name}: {voxels} voxels, {milliliters:.1f} ml")
+    if outcome.shared_voxels:
+        print(f"{outcome.shared_voxels} voxels belonged to two objects; the one named first kept them.")
+    print(f"segmentation: {outcome.output}")
+    print(f"picture: {outcome.picture}")
+
+
+@app.command()
+def evaluate(
+    manifest: Annotated[Path, typer.Option(metavar="CSV", help="Table of cases; columns as in the data manifest.")],
+    root: Annotated[Path, typer.Option(metavar="DIR", help="Folder that the manifest's paths start from.")],
+    output: Annotated[Path, typer.Option(metavar="DIR", help="Folder for objects.csv, summary.json, summary.md.")],
+    protocol: Annotated[ProtocolName, typer.Option(help="How the simulated user prompts.")] = ProtocolName.BOX,
+    weights: WeightsOption = None,
+    split: Annotated[str | None, typer.Option(help="Only cases of this split.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Only cases of this data set.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many cases of each data set.")] = None,
+    window: WindowOption = "auto",
+    device: DeviceOption = DeviceName.AUTO,
+) -> None:
+    """Measure a model on labeled volumes with simulated prompts: Dice, IoU, HD95, NSD, worst slice, seconds."""
+    from .commands.engine import Device
+    from .commands.evaluate import EvaluateRequest, run_evaluate
+    from .commands.summary import markdown_of
+    from .training.protocols import Protocol
+
+    request = EvaluateRequest(
+        manifest=manifest,
+        root=root,
+        output=output,
+        protocol=Protocol(protocol.value),
+        weights=weights,
+        split=split,
+        dataset=dataset,
+        limit=limit,
+        window=window,
+        device=Device(device.value),
+    )
+    print(markdown_of(run_evaluate(request, _progress_console())))
+    print(f"tables: {output}")
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the results.")] = Path("output"),
+    weights: WeightsOption = None,
+) -> None:
+    """Segment three organs of the bundled CT and compare them with the reference."""
+    from .commands.demo import run_demo
+
+    outcome, scores, seconds = run_demo(output, weights, _progress_console())
+    print(f"segmentation: {outcome.output.resolve()}")
+    print(f"picture: {outcome.picture.resolve()}")
+    for score in scores:
+        print(f"Dice of the {score.name} against the reference: {score.dice:.3f}")
+    print(f"{seconds:.0f} s, {outcome.model}")
+
+
+@app.command(add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def train(context: typer.Context) -> None:
+    """Train a network by a recipe; see `train --help` and docs/training.md."""
+    from .training.loop import main as train_main
+
+    raise typer.Exit(train_main(context.args))
+
+
+@models_app.command("list")
+def list_command() -> None:
+    """Which models there are, and where they lie."""
+    from .commands.models import list_models
+
+    list_models(Console())
+
+
+@models_app.command("verify")
+def verify_command(
+    names: Annotated[list[str] | None, typer.Argument(help="Models or files; default: all on this computer.")] = None,
+) -> None:
+    """Compare weight files with their published SHA-256."""
+    from .commands.models import verify_models
+
+    print("\n".join(verify_models(names or [])))
+
+
+@models_app.command("path")
+def path_command(name: Annotated[str | None, typer.Argument(help="Default: the default model.")] = None) -> None:
+    """Where a model's file lies."""
+    from .weights.manifest import resolve_weights
+
+    print(resolve_weights(name)[0])
+
+
+@models_app.command("download")
+def download_command(name: Annotated[str, typer.Argument(help="See `models list`.")]) -> None:
+    """Fetch a model over HTTPS into your own folder; an interrupted download is continued."""
+    from .commands.models import download_model
+
+    print(download_model(name, _progress_console()))
+
+
+@models_app.command("remove")
+def remove_command(name: Annotated[str, typer.Argument(help="See `models list`.")]) -> None:
+    """Delete a downloaded model."""
+    from .commands.models import remove_model
+
+    print(f"{name} was removed." if remove_model(name) else f"{name} was not on this computer.")
+
+
+@models_app.command("register", hidden=True)
+def register_command(file: Annotated[Path, typer.Argument()], description: Annotated[str, typer.Option()] = "") -> None:
+    """Publish a bundled weight file: write its size and SHA-256 into the manifest."""
+    from .commands.models import register_model
+
+    print(register_model(file, description))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit code. Bad input is one sentence on stderr and 2."""
+    try:
+        code = app(list(arguments) if arguments is not None else None, prog_name="sam2-3dmed", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except typer.Exit as end:
+        return end.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        print("Canceled; nothing was written.", file=sys.stderr)
+        return INTERRUPTED
+    except _OptionError as error:
+        # A command without its subcommand gets its help text, many lines; anything else is one sentence.
+        asked_nothing = type(error).__name__ == "NoArgsIsHelpError"
+        print(error.format_message() if asked_nothing else " ".join(error.format_message().split()), file=sys.stderr)
+        return BAD_INPUT
+    except Exception as error:
+        sentence = sentence_for(error)
+        if sentence is None:
+            raise
+        print(sentence, file=sys.stderr)
+        return BAD_INPUT
+
+
+def _progress_console() -> Console:
+    return Console(stderr=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,56 @@
+"""Where results go: checked before the work starts, and each file there whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from .errors import UserError
+
+SEGMENTATION_ENDINGS = (".seg.nrrd", ".nii.gz")
+
+
+def check_segmentation_path(path: Path) -> None:
+    """Raises `UserError` when the file name has no ending that can be written."""
+    if not path.name.lower().endswith(SEGMENTATION_ENDINGS):
+        raise UserError(f"The output {path} must end in {' or '.join(SEGMENTATION_ENDINGS)}.")
+    if path.is_dir():
+        raise UserError(f"The output {path} is a folder; give the name of a file in it.")
+
+
+def stem_of(path: Path) -> str:
+    """The file name without its ending, two-part endings included."""
+    for ending in (*SEGMENTATION_ENDINGS, path.suffix):
+        if ending and path.name.lower().endswith(ending):
+            return path.name[: -len(ending)]
+    return path.name
+
+
+def require_writable(folder: Path) -> None:
+    """Make the folder and write into it once, so that this fails before the work and not after it.
+
+    Raises:
+        UserError: it cannot be made or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(f"The folder {folder} cannot be written ({error.strerror}); choose another output.") from error
+
+
+def write_whole(path: Path, write: Callable[[Path], None]) -> None:
+    """Let `write` fill a temporary file beside `path`, then give it its name; nothing is left when it fails."""
+    handle, name = tempfile.mkstemp(dir=path.parent, suffix=path.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        write(temporary)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

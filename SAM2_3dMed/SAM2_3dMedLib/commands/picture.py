@@ -1,0 +1,167 @@
+"""A contact sheet: slices of a volume with the outlines of the segments and the prompts, as one PNG (Pillow only)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from ..propagation.prompts import BoxPrompt, PointPrompt, Prompt
+from ..volume.images import SegmentInfo, Volume
+from ..volume.intensity import Window
+from ..volume.intensity import apply as apply_window
+from ..volume.planes import SliceAxis, SlicePlane
+from .output import write_whole
+
+MAX_TILES = 20
+TILE_COLUMNS = 5
+TILE_PIXELS = 240  # longer side of a tile
+CAPTION_PIXELS = 16
+# Room left around the segments, as a share of their extent, and at least this many mm.
+MARGIN_SHARE, MARGIN_MM = 0.35, 15.0
+_BACKGROUND, _TEXT = (18, 18, 18), (230, 230, 230)
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """What a contact sheet shows.
+
+    Attributes:
+        labels: uint8 or larger `[K, J, I]`, 0 outside of all segments.
+        segments: names and colors of the labels.
+        prompts: drawn on the slices that show them, in the color of their segment.
+    """
+
+    volume: Volume
+    window: Window
+    labels: np.ndarray
+    segments: Sequence[SegmentInfo]
+    prompts: Sequence[tuple[SegmentInfo, Prompt]]
+    axis: SliceAxis
+
+
+def write_contact_sheet(path: Path, sheet: Sheet) -> None:
+    """Draw the sheet and write it as PNG; the file appears whole."""
+    picture = draw_contact_sheet(sheet)
+    write_whole(path, lambda temporary: picture.save(temporary, format="PNG"))
+
+
+def draw_contact_sheet(sheet: Sheet) -> Image.Image:
+    """The sheet as an RGB picture; slices in anatomical order, turned as a radiologist expects them."""
+    plane = SlicePlane.of(sheet.volume.geometry, sheet.axis)
+    indices = sorted(chosen_slices(sheet), key=plane.order)
+    rows, columns = _shown_region(sheet, plane)
+    tiles = [_tile(sheet, plane, index, rows, columns) for index in indices]
+    across = min(TILE_COLUMNS, len(tiles))
+    width, height = tiles[0].size
+    down = -(-len(tiles) // across)
+    picture = Image.new("RGB", (across * width, CAPTION_PIXELS * 2 + down * height), _BACKGROUND)
+    _draw_legend(picture, sheet)
+    for place, tile in enumerate(tiles):
+        picture.paste(tile, ((place % across) * width, CAPTION_PIXELS * 2 + (place // across) * height))
+    return picture
+
+
+def chosen_slices(sheet: Sheet) -> list[int]:
+    """At most `MAX_TILES` slices, evenly over the extent of all segments, with every prompted slice among them."""
+    along = tuple(axis for axis in range(3) if axis != 2 - sheet.axis)
+    held = np.flatnonzero(sheet.labels.any(axis=along))
+    prompted = sorted({prompt.slice_index for _, prompt in sheet.prompts if prompt.axis == sheet.axis})[:MAX_TILES]
+    if held.size == 0:
+        return prompted or [sheet.labels.shape[2 - sheet.axis] // 2]
+    room = max(MAX_TILES - len(prompted), 0)
+    spread = np.unique(np.linspace(held[0], held[-1], room).round().astype(int)).tolist() if room else []
+    return sorted(set(spread) | set(prompted))
+
+
+def _shown_region(sheet: Sheet, plane: SlicePlane) -> tuple[slice, slice]:
+    """Rows and columns of the canonical picture that hold all segments and prompts, with a margin."""
+    shadow = plane.to_canonical(sheet.labels.any(axis=2 - sheet.axis))
+    positions = [np.argwhere(shadow)]
+    for _, prompt in sheet.prompts:
+        if prompt.axis == sheet.axis:
+            positions.append(plane.to_pixels(np.array(_corners(prompt))).reshape(-1, 2)[:, ::-1])
+    found = np.concatenate([np.asarray(p, dtype=float).reshape(-1, 2) for p in positions])
+    if len(found) == 0:
+        return slice(0, plane.height), slice(0, plane.width)
+    region = []
+    for axis, (count, spacing) in enumerate(zip((plane.height, plane.width), plane.pixel_spacing, strict=True)):
+        low, high = found[:, axis].min(), found[:, axis].max()
+        margin = max((high - low + 1) * MARGIN_SHARE, MARGIN_MM / spacing)
+        region.append(slice(max(int(low - margin), 0), min(int(high + margin) + 1, count)))
+    return region[0], region[1]
+
+
+def _corners(prompt: Prompt) -> list[tuple[float, float, float]]:
+    if isinstance(prompt, PointPrompt):
+        return [prompt.position]
+    return [prompt.corner_a, prompt.corner_b] if isinstance(prompt, BoxPrompt) else []
+
+
+def _tile(sheet: Sheet, plane: SlicePlane, index: int, rows: slice, columns: slice) -> Image.Image:
+    gray = apply_window(plane.extract(sheet.volume.array, index)[rows, columns], sheet.window)
+    labels = plane.extract(sheet.labels, index)[rows, columns]
+    extent = np.array([gray.shape[1] * plane.pixel_spacing[1], gray.shape[0] * plane.pixel_spacing[0]])
+    size = tuple(np.maximum(np.round(extent * TILE_PIXELS / extent.max()), 8).astype(int).tolist())
+    picture = Image.fromarray((gray * 255).round().astype(np.uint8)).resize(size, Image.Resampling.BILINEAR)
+    pixels = np.stack([np.asarray(picture)] * 3, axis=-1)
+    for segment in sheet.segments:
+        mask = Image.fromarray(((labels == segment.label) * 255).astype(np.uint8))
+        # Bilinear, then half: a smooth outline where single voxels are many pixels wide.
+        smooth = np.asarray(mask.resize(size, Image.Resampling.BILINEAR)) >= 128
+        pixels[_outline(smooth)] = _bytes(segment.color)
+    tile = Image.new("RGB", (max(size[0], 90) + 4, size[1] + CAPTION_PIXELS + 4), _BACKGROUND)
+    picture = Image.fromarray(pixels)
+    prompted = _draw_prompts(picture, sheet, plane, index, rows, columns)
+    tile.paste(picture, (2, CAPTION_PIXELS))
+    caption = f"{sheet.axis.name} {index}" + (" (prompt)" if prompted else "")
+    ImageDraw.Draw(tile).text((4, 1), caption, fill=_TEXT, font=ImageFont.load_default())
+    return tile
+
+
+def _outline(mask: np.ndarray) -> np.ndarray:
+    """Pixels of a mask with a neighbor outside of it; the border of the picture counts as inside."""
+    padded = np.pad(mask, 1, mode="edge")
+    inner = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+    return mask & ~inner
+
+
+def _draw_prompts(
+    picture: Image.Image, sheet: Sheet, plane: SlicePlane, index: int, rows: slice, columns: slice
+) -> bool:
+    """Draw the prompts of one slice; whether there are any."""
+    draw = ImageDraw.Draw(picture)
+    scale = np.array([picture.width / (columns.stop - columns.start), picture.height / (rows.stop - rows.start)])
+    here = [pair for pair in sheet.prompts if pair[1].axis == sheet.axis and pair[1].slice_index == index]
+    for segment, prompt in here:
+        color = _bytes(segment.color)
+        if isinstance(prompt, BoxPrompt):
+            pixels = plane.to_pixels(np.array(_corners(prompt))) - (columns.start, rows.start)
+            low, high = (pixels.min(axis=0)) * scale, (pixels.max(axis=0) + 1) * scale - 1
+            draw.rectangle([*low.tolist(), *high.tolist()], outline=color)
+        elif isinstance(prompt, PointPrompt):
+            x, y = (
+                (plane.to_pixels(np.array([prompt.position]))[0] - (columns.start, rows.start) + 0.5) * scale
+            ).tolist()
+            draw.ellipse([x - 5, y - 5, x + 5, y + 5], fill=_BACKGROUND, outline=color)
+            draw.line([x - 3, y, x + 3, y], fill=color)
+            if prompt.positive:
+                draw.line([x, y - 3, x, y + 3], fill=color)
+    return bool(here)
+
+
+def _draw_legend(picture: Image.Image, sheet: Sheet) -> None:
+    draw, font = ImageDraw.Draw(picture), ImageFont.load_default()
+    x = 4.0
+    for segment in sheet.segments:
+        draw.rectangle([x, 10, x + 11, 21], fill=_bytes(segment.color))
+        draw.text((x + 16, 10), segment.name, fill=_TEXT, font=font)
+        x += 28 + draw.textlength(segment.name, font=font)
+
+
+def _bytes(color: tuple[float, float, float]) -> tuple[int, int, int]:
+    red, green, blue = (round(255 * part) for part in color)
+    return red, green, blue

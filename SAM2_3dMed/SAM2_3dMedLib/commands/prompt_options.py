@@ -1,0 +1,227 @@
+"""From the text of `--point`, `--box` and a prompts file to prompts in voxels, for several named objects."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..propagation.errors import PromptError
+from ..propagation.prompts import BoxPrompt, MaskPrompt, PointPrompt, Prompt, nearest_index, prompt_from_json
+from ..volume.geometry import Geometry
+from ..volume.images import SegmentInfo
+from ..volume.planes import SliceAxis, nearest_patient_axes
+from .errors import UserError
+
+DEFAULT_NAME = "Segment_1"
+# Distinct on gray images, and for the most common kinds of color blindness (Okabe and Ito's palette, black left out).
+PALETTE = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7")
+_PATIENT_AXES = ("sagittal", "coronal", "axial")  # the slices across R, A, S
+
+
+@dataclass(frozen=True)
+class PromptText:
+    """The prompt options as typed: `[NAME=]numbers`; numbers are voxels I,J,K or, with `ras`, mm R,A,S."""
+
+    points: Sequence[str] = ()
+    negatives: Sequence[str] = ()
+    boxes: Sequence[str] = ()
+    colors: Sequence[str] = ()
+    file: Path | None = None
+    ras: bool = False
+
+
+@dataclass(frozen=True)
+class PromptedObject:
+    """One object to segment: its prompts in the order they are given, its segment's name, label and color."""
+
+    segment: SegmentInfo
+    prompts: tuple[Prompt, ...]
+
+
+def read_prompts(text: PromptText, geometry: Geometry, axis: SliceAxis) -> list[PromptedObject]:
+    """The objects in order of their first prompt: those of the file, then boxes, points, negative points.
+
+    Args:
+        axis: the axis that points without one of their own are on; boxes are on the axis they are flat along.
+
+    Raises:
+        UserError: text or file that is no prompt, a prompt outside the volume, or no prompt at all.
+        PromptError: an entry of the file is no prompt.
+    """
+    prompts: dict[str, list[Prompt]] = {}
+    colors: dict[str, str] = {}
+    if text.file is not None:
+        document = _read_document(text.file)
+        colors.update(_table(document.get("colors", {}), "colors"))
+        in_ras = text.ras or document.get("space", "ijk") == "ras"
+        for name, entries in _table(document.get("objects"), "objects").items():
+            if not isinstance(entries, list):
+                raise UserError(f"The prompts of '{name}' in {text.file} must be a list.")
+            prompts[name] = [_from_document(entry, geometry, axis, in_ras) for entry in entries]
+    for option, values in (("--box", text.boxes), ("--point", text.points), ("--negative", text.negatives)):
+        for value in values:
+            name, numbers = _split(value, option, 6 if option == "--box" else 3)
+            if option == "--box":
+                prompt = flat_box(numbers[:3], numbers[3:], geometry, text.ras)
+            else:
+                prompt = PointPrompt(axis, _voxel(numbers, geometry, text.ras), option == "--point")
+            prompts.setdefault(name, []).append(prompt)
+    if not any(prompts.values()):
+        raise UserError("Nothing to segment: give at least one --point, --box or --prompts.")
+    for value in text.colors:
+        name, _, color = value.rpartition("=")
+        colors[name or DEFAULT_NAME] = color
+    unknown = sorted(set(colors) - set(prompts))
+    if unknown:
+        raise UserError(f"There is a color for '{unknown[0]}' but no prompt; the objects are: {', '.join(prompts)}.")
+    objects = []
+    for number, (name, given) in enumerate(prompts.items(), start=1):
+        for prompt in given:
+            _check_inside(prompt, geometry, name)
+        color = parse_color(colors.get(name, PALETTE[(number - 1) % len(PALETTE)]))
+        objects.append(PromptedObject(SegmentInfo(number, name, color), tuple(given)))
+    return objects
+
+
+def flat_box(first: Sequence[float], second: Sequence[float], geometry: Geometry, ras: bool = False) -> BoxPrompt:
+    """A box from two opposite corners; its axis is the one along which both lie in the same slice.
+
+    Raises:
+        UserError: flat along no axis, or along more than one, so that it has no area.
+    """
+    corners = np.array([_voxel(first, geometry, ras), _voxel(second, geometry, ras)])
+    if not geometry.contains(corners).all():
+        raise UserError(_outside("box", corners[int(geometry.contains(corners)[0])], geometry))
+    voxels = np.floor(corners + 0.5)
+    flat = np.flatnonzero(voxels[0] == voxels[1])
+    if flat.size == 0:
+        raise UserError(
+            "A box must lie in one slice: give the same I, J or K (in mm: the same slice) for both corners."
+        )
+    if flat.size > 1:
+        raise UserError("The box has no area: its corners must differ along two axes; use --point for a single place.")
+    low, high = voxels.min(axis=0), voxels.max(axis=0)
+    return BoxPrompt(SliceAxis(int(flat[0])), tuple(low.tolist()), tuple(high.tolist()))
+
+
+def read_axis(name: str, geometry: Geometry) -> SliceAxis:
+    """`I`, `J`, `K`, or `axial`, `coronal`, `sagittal` for the nearest axis, or `auto`: across the acquired slices.
+
+    Raises:
+        UserError: none of these.
+    """
+    wanted = name.strip().lower()
+    if wanted in ("i", "j", "k"):
+        return SliceAxis("ijk".index(wanted))
+    if wanted in _PATIENT_AXES:
+        patient, _ = nearest_patient_axes(geometry.ijk_to_ras)
+        return SliceAxis(patient.index(_PATIENT_AXES.index(wanted)))
+    if wanted == "auto":
+        largest = max(geometry.spacing)
+        along = [axis for axis in SliceAxis if geometry.spacing[axis] >= largest * (1 - 1e-3)]
+        return along[0] if len(along) == 1 else SliceAxis.K
+    raise UserError(f"Unknown axis '{name}': use auto, I, J, K, axial, coronal or sagittal.")
+
+
+def read_slice_range(text: str | None, axis: SliceAxis, geometry: Geometry) -> tuple[int, int] | None:
+    """`FIRST:LAST` (or `FIRST,LAST`), both included, along the object's axis. Raises `UserError`."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"\s*(\d+)\s*[:,]\s*(\d+)\s*", text)
+    if match is None:
+        raise UserError(f"The slice range '{text}' must be two slice numbers, FIRST:LAST, for example 20:64.")
+    first, last = int(match[1]), int(match[2])
+    count = geometry.shape_ijk[axis]
+    if first > last or last >= count:
+        raise UserError(f"The slice range {text} must go upward within 0:{count - 1}, the slices along {axis.name}.")
+    return first, last
+
+
+def parse_color(text: str) -> tuple[float, float, float]:
+    """`#RRGGBB` as three numbers 0..1. Raises `UserError`."""
+    if not isinstance(text, str) or not re.fullmatch(r"#?[0-9a-fA-F]{6}", text):
+        raise UserError(f"'{text}' is no color; write it as #RRGGBB, for example #E69F00.")
+    digits = text.removeprefix("#")
+    return tuple(int(digits[start : start + 2], 16) / 255 for start in (0, 2, 4))
+
+
+def _split(text: str, option: str, count: int) -> tuple[str, list[float]]:
+    """`[NAME=]a,b,c` to the name and `count` numbers."""
+    name, separator, rest = text.rpartition("=")
+    name = name.strip()
+    if separator and not name:
+        raise UserError(f"The name is missing before '=' in {option} {text}.")
+    try:
+        numbers = [float(part) for part in rest.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) != count or not np.isfinite(numbers).all():
+        form = "I,J,K" if count == 3 else "I1,J1,K1,I2,J2,K2"
+        raise UserError(f"{option} {text} is not {count} numbers; write [NAME=]{form}, for example spleen={form}.")
+    return name or DEFAULT_NAME, numbers
+
+
+def _voxel(numbers: Sequence[float], geometry: Geometry, ras: bool) -> tuple[float, float, float]:
+    return tuple(geometry.to_ijk(np.array([numbers]))[0].tolist()) if ras else tuple(float(n) for n in numbers)
+
+
+def _read_document(path: Path) -> Mapping[str, Any]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"The prompts file {path} does not exist; check the path.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"The prompts file {path} cannot be read; check that it is a text file.") from error
+    except json.JSONDecodeError as error:
+        raise UserError(
+            f"The prompts file {path} is not valid JSON (line {error.lineno}, column {error.colno}: {error.msg})."
+        ) from error
+    if not isinstance(document, dict) or document.get("version", 1) != 1:
+        raise UserError(f"The prompts file {path} must be a version 1 table with 'objects'; see docs/tutorial.md.")
+    if document.get("space", "ijk") not in ("ijk", "ras"):
+        raise UserError(f"The 'space' in {path} must be 'ijk' (voxels) or 'ras' (mm).")
+    return document
+
+
+def _table(value: Any, name: str) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise UserError(f"The prompts file needs '{name}' as a table with the objects' names; see docs/tutorial.md.")
+    return value
+
+
+def _from_document(entry: Any, geometry: Geometry, axis: SliceAxis, ras: bool) -> Prompt:
+    """One prompt of a file: as `propagation.prompts` writes it, except that points and boxes may leave out the axis."""
+    if not isinstance(entry, dict):
+        raise UserError("A prompt in the prompts file must be a table with 'type'; see docs/tutorial.md.")
+    prompt = prompt_from_json({"axis": axis.name, **entry})
+    if isinstance(prompt, BoxPrompt):
+        return flat_box(prompt.corner_a, prompt.corner_b, geometry, ras)
+    if isinstance(prompt, PointPrompt):
+        return replace(prompt, position=_voxel(prompt.position, geometry, ras))
+    if ras:
+        raise UserError("Mask prompts are in voxels; leave out 'ras' for a file that holds them.")
+    return prompt
+
+
+def _check_inside(prompt: Prompt, geometry: Geometry, name: str) -> None:
+    if isinstance(prompt, MaskPrompt):
+        if not 0 <= prompt.index < geometry.shape_ijk[prompt.axis]:
+            raise PromptError(
+                f"The mask prompt of '{name}' is on slice {prompt.index}, which the volume does not have."
+            )
+        return
+    for position in (prompt.position,) if isinstance(prompt, PointPrompt) else (prompt.corner_a, prompt.corner_b):
+        if not geometry.contains(np.array([position]))[0]:
+            raise UserError(_outside(f"prompt of '{name}'", position, geometry))
+
+
+def _outside(what: str, position: Sequence[float], geometry: Geometry) -> str:
+    voxel = ",".join(str(nearest_index(float(value))) for value in position)
+    limits = ", ".join(f"{letter} 0..{n - 1}" for letter, n in zip("IJK", geometry.shape_ijk, strict=True))
+    return f"The {what} at voxel {voxel} is outside the volume ({limits}); give voxels, or use --ras for millimeters."

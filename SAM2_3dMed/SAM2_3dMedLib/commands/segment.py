@@ -1,0 +1,154 @@
+"""`sam2-3dmed segment`: prompts on a volume to a segmentation file and a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ..propagation.prompts import BoxPrompt, MaskPrompt, Prompt
+from ..propagation.session import VolumeSession
+from ..volume.images import SegmentInfo, Volume, read_volume, write_label_map
+from ..volume.intensity import Window, window_from
+from ..volume.planes import SliceAxis
+from .engine import Device, load_predictor
+from .errors import UserError
+from .output import check_segmentation_path, require_writable, stem_of
+from .picture import Sheet, write_contact_sheet
+from .prompt_options import PromptedObject, PromptText, read_axis, read_prompts, read_slice_range
+
+
+@dataclass(frozen=True)
+class SegmentRequest:
+    """What `segment` was asked for; texts are as typed.
+
+    Attributes:
+        picture: None puts the picture beside the output.
+        slice_range: `FIRST:LAST` along each object's axis, or None.
+    """
+
+    image: Path
+    output: Path
+    prompts: PromptText
+    weights: str | None = None
+    axis: str = "auto"
+    window: str = "auto"
+    device: Device = Device.AUTO
+    slice_range: str | None = None
+    picture: Path | None = None
+
+
+@dataclass(frozen=True)
+class SegmentOutcome:
+    """What `segment` wrote.
+
+    Attributes:
+        labels: uint16 `[K, J, I]` as in the file.
+        shared_voxels: voxels that more than one object claimed; the first named kept them.
+        model: name and device, for the user.
+    """
+
+    output: Path
+    picture: Path
+    volume: Volume
+    labels: np.ndarray
+    segments: tuple[SegmentInfo, ...]
+    shared_voxels: int
+    model: str
+
+    def size_of(self, segment: SegmentInfo) -> tuple[int, float]:
+        """Voxels and milliliters of a segment."""
+        voxels = int(np.count_nonzero(self.labels == segment.label))
+        cubic_mm = abs(float(np.linalg.det(np.asarray(self.volume.ijk_to_ras)[:3, :3])))
+        return voxels, voxels * cubic_mm / 1000.0
+
+
+def run_segment(request: SegmentRequest, console: Console) -> SegmentOutcome:
+    """Segment and write. Everything that can be refused is refused before anything is computed or written.
+
+    Raises:
+        UserError, VolumeError, WeightsError, CheckpointError, PromptError: input that cannot be used, in one sentence.
+    """
+    check_segmentation_path(request.output)
+    picture = request.picture or request.output.with_name(stem_of(request.output) + ".png")
+    if picture.suffix.lower() != ".png":
+        raise UserError(f"The picture {picture} must end in .png.")
+    volume = read_volume(request.image)
+    window = window_from(request.window, volume)
+    axis = read_axis(request.axis, volume.geometry)
+    objects = read_prompts(request.prompts, volume.geometry, axis)
+    for prompted in objects:
+        read_slice_range(request.slice_range, prompted.prompts[0].axis, volume.geometry)
+    for folder in (request.output.parent, picture.parent):
+        require_writable(folder)
+    predictor, model = load_predictor(request.weights, request.device)
+    console.print(f"{volume.name or request.image.name}: {' x '.join(map(str, volume.shape_ijk))} voxels; {model}")
+
+    session = VolumeSession(predictor, volume, window=window)
+    labels = np.zeros(volume.array.shape, dtype=np.uint16)
+    shared = 0
+    for prompted in objects:
+        mask = _segment_object(session, prompted, request, volume, console)
+        shared += int(np.count_nonzero(mask & (labels > 0)))
+        labels[mask & (labels == 0)] = prompted.segment.label
+    segments = tuple(prompted.segment for prompted in objects)
+    sheet = _sheet(volume, window, labels, objects)
+    write_label_map(request.output, labels, volume.geometry, segments)
+    write_contact_sheet(picture, sheet)
+    return SegmentOutcome(request.output, picture, volume, labels, segments, shared, model)
+
+
+def add_prompt(session: VolumeSession, object_id: str, prompt: Prompt) -> None:
+    """Give one prompt to the session. Raises `PromptError`."""
+    if isinstance(prompt, BoxPrompt):
+        session.add_box(object_id, prompt.axis, prompt.corner_a, prompt.corner_b)
+    elif isinstance(prompt, MaskPrompt):
+        session.add_mask(object_id, prompt.axis, prompt.index, prompt.mask)
+    else:
+        session.add_point(object_id, prompt.axis, prompt.position, prompt.positive)
+
+
+def _segment_object(
+    session: VolumeSession, prompted: PromptedObject, request: SegmentRequest, volume: Volume, console: Console
+) -> np.ndarray:
+    name = prompted.segment.name
+    for prompt in prompted.prompts:
+        add_prompt(session, name, prompt)
+    reach = read_slice_range(request.slice_range, prompted.prompts[0].axis, volume.geometry)
+    with _progress(console, name) as show:
+        for update in session.propagate(name, slice_range=reach):
+            show(update.done, update.total)
+    return np.asarray(session.mask(name), dtype=bool)
+
+
+@contextmanager
+def _progress(console: Console, name: str) -> Iterator[object]:
+    """A bar of slices; calls to what it yields move it."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("slices"))
+    with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
+        task = progress.add_task(name, total=None)
+
+        def show(done: int, total: int) -> None:
+            progress.update(task, completed=done, total=total)
+
+        yield show
+        state = progress.tasks[task]
+        progress.update(task, total=state.completed)  # the object may end before the last slice
+
+
+def _sheet(volume: Volume, window: Window, labels: np.ndarray, objects: list[PromptedObject]) -> Sheet:
+    axes = [prompt.axis for prompted in objects for prompt in prompted.prompts]
+    most_used = max(SliceAxis, key=axes.count)
+    return Sheet(
+        volume=volume,
+        window=window,
+        labels=labels,
+        segments=tuple(prompted.segment for prompted in objects),
+        prompts=tuple((prompted.segment, prompt) for prompted in objects for prompt in prompted.prompts),
+        axis=SliceAxis(most_used),
+    )
