@@ -227,6 +227,9 @@ def chosen_device(name: str) -> torch.device:
     torch.backends.cuda.matmul.allow_tf32 = True
     torch.backends.cudnn.allow_tf32 = True
     # No cudnn.benchmark: prompt kinds make other batch sizes in every step, and each new one would be tuned anew.
+    # cuDNN's attention builds a graph for every new shape too, and its backward pass failed on an H200 with torch 2.11
+    # (mha_graph.execute); flash attention does neither.
+    torch.backends.cuda.enable_cudnn_sdp(False)
     return device
 
 
