@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import contextlib
 
+from SAM2_3dMedLib.weights.verify import WeightsError
+
+from .client_events import ClientState
 from .controller_answers import AnswersMixin
 from .controller_prompts import PromptsMixin
 from .controller_review import ReviewMixin
@@ -15,7 +18,7 @@ from .controller_scene import SceneWatch
 from .controller_state import Change, Job, JobKind, Listeners, ObjectKey, Phase, PromptRefused, Status
 from .controller_undo import UndoMapping
 from .controller_writes import WriteQueue
-from .engine_settings import EngineSettings, resolve_weights
+from .engine_settings import EngineSettings
 from .translation import _
 
 
@@ -76,8 +79,10 @@ class Controller(PromptsMixin, AnswersMixin, ReviewMixin):
             self.detach()
         self._editor_node, self._writer = editor_node, writer
         self._watch.start(editor_node)
-        self.start_engine()
+        self._set_status(Status(Phase.READY, self.client.device_sentence))
         self.refresh_context()
+        if self.source is None and not self.status.error:
+            self._set_status(Status(Phase.READY, _("Select a source volume to begin.")))
 
     def detach(self) -> None:
         """The effect is left: what runs is canceled, what is done stays, and nothing of ours is left in the views."""
@@ -120,13 +125,15 @@ class Controller(PromptsMixin, AnswersMixin, ReviewMixin):
         if self._loaded == self.settings:
             return True
         try:
-            weights = resolve_weights(self.settings.model)
+            weights = self.settings.weights
             self.client.start()
             self.client.load_model(weights, self.settings.device)
-        except (OSError, ValueError, RuntimeError) as error:
+        except WeightsError as error:
             self._loaded = None
             self._set_status(Status(Phase.FAILED, error=str(error)))
             return False
+        if self.client.state is ClientState.FAILED:
+            return False  # the client has said why
         self._loaded = self.settings
         self._set_status(Status(Phase.STARTING, _("Starting the engine...")))
         return True
@@ -146,7 +153,7 @@ class Controller(PromptsMixin, AnswersMixin, ReviewMixin):
         if settings == self.settings:
             return
         self.settings = settings
-        if self._loaded is not None or self.attached:
+        if self._loaded is not None or self.source is not None:
             self.cancel()
             self.start_engine()
 
@@ -181,10 +188,11 @@ class Controller(PromptsMixin, AnswersMixin, ReviewMixin):
         except VolumeSourceError as error:
             self._set_status(Status(Phase.FAILED, error=str(error)))
             return
-        if self._loaded is not None:
+        # torch and the model load in the worker while the user looks at the image
+        if self.start_engine():
             self.client.open_volume(self.source)
-        if self.status.phase is Phase.FAILED:
-            self._set_ready()
+            if self.status.phase is not Phase.STARTING:
+                self._set_ready()
 
     def _current_key(self) -> ObjectKey | None:
         segmentation = self.segmentation_node
@@ -256,8 +264,6 @@ class Controller(PromptsMixin, AnswersMixin, ReviewMixin):
     def _set_ready(self, error: str = "") -> None:
         if not self.attached:
             self._set_status(Status(Phase.OFF))
-        elif self._loaded is None and not error:
-            self.start_engine()
         else:
             self._set_status(Status(Phase.READY, self.client.device_sentence, error))
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+
 from SAM2_3dMedLib.worker import messages
 
+from .client_events import ClientState, ClientStateChanged, UploadProgress, WorkerLost
 from .controller_state import Job, JobKind, Phase, Status
 from .controller_writes import SliceWrite
 from .review import SliceReview
@@ -29,8 +31,7 @@ class AnswersMixin:
             (messages.Notice, self._on_notice),
         ):
             self.client.subscribe(event, handler)
-        from .worker_client import UploadProgress, WorkerLost
-
+        self.client.subscribe(ClientStateChanged, self._on_client_state)
         self.client.subscribe(UploadProgress, self._on_upload)
         self.client.subscribe(WorkerLost, self._on_worker_lost)
 
@@ -48,6 +49,11 @@ class AnswersMixin:
             if prompts and self.source is not None:
                 volume_id = self.client.open_volume(self.source)
                 self._submit(JobKind.PREVIEW, key, self.client.set_prompts(volume_id, key.object_id, prompts))
+
+    def _on_client_state(self, event) -> None:
+        if event.state is ClientState.FAILED:
+            self._loaded = None
+            self._set_status(Status(Phase.FAILED, error=event.sentence))
 
     def _on_upload(self, event) -> None:
         if self.status.phase in (Phase.READY, Phase.UPLOADING, Phase.STARTING, Phase.PREVIEW) and event.fraction < 1.0:

@@ -1,4 +1,4 @@
-"""The options of the effect in the Segment Editor: they show what the controller says and ask it for what users want."""
+"""The options of the effect: they show what the controller says and ask it for what the user wants."""
 # ruff: noqa: N802, N803, N806
 
 from __future__ import annotations

@@ -5,33 +5,38 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from .translation import _
+from SAM2_3dMedLib.weights import manifest
 
-DEVICES = ("auto", "cuda", "mps", "cpu")
-DEFAULT_MODEL = "nano"
+# What the user reads in the list of devices, and what the engine is told.
+DEVICES = {"Automatic": "auto", "CUDA": "cuda", "MPS": "mps", "CPU": "cpu"}
+MODULE_NAME = "SAM2_3dMed"
+
+
+def model_names() -> list[str]:
+    """Names of all published models, the default first. Only a small file is read."""
+    known = manifest.read_manifest()
+    return [known.default, *(entry.name for entry in known.entries if entry.name != known.default)]
 
 
 @dataclass(frozen=True)
 class EngineSettings:
-    """model: name in the manifest of weights; device: one of `DEVICES`."""
+    """model: name in the manifest of weights ('': the default); device: one of the values of `DEVICES`."""
 
-    model: str = DEFAULT_MODEL
+    model: str = ""
     device: str = "auto"
 
+    @property
+    def weights(self) -> Path:
+        """The file of the weights. WeightsError (one sentence) when it is not on this computer."""
+        return manifest.resolve_weights(self.model or None)[0]
 
-def resolve_weights(model: str) -> Path:
-    """The file of the model's weights on this computer. FileNotFoundError with a sentence when it is not there."""
-    from SAM2_3dMedLib.weights import manifest
 
-    if model == DEFAULT_MODEL:
-        path = Path(manifest.default_weights())
-    else:
-        from .model_files import find_model_file
-
-        path = find_model_file(model)
-    if not path.is_file():
-        sentence = _(
-            "The weights of '{name}' are not on this computer. Choose the model that comes with the extension."
-        )
-        raise FileNotFoundError(sentence.format(name=model))
-    return path
+def settings_in_scene(scene) -> EngineSettings:
+    """What the module's parameter node says; the defaults when the module was not opened in this scene."""
+    for index in range(scene.GetNumberOfNodesByClass("vtkMRMLScriptedModuleNode")):
+        node = scene.GetNthNodeByClass(index, "vtkMRMLScriptedModuleNode")
+        if node.GetModuleName() == MODULE_NAME and node.GetParameter("modelName"):
+            model = node.GetParameter("modelName")
+            device = DEVICES.get(node.GetParameter("device"), "auto")
+            return EngineSettings(model if model in model_names() else "", device)
+    return EngineSettings()

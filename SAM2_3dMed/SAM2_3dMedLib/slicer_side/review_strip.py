@@ -1,4 +1,4 @@
-"""The review strip at the lower edge of a slice view: a bar for each slice, colored by confidence; click to go there."""
+"""The review strip at the lower edge of a slice view: one bar a slice, colored by confidence; a click goes there."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""The part that runs inside 3D Slicer: prompts, segments, the worker process, the effect and its panels."""

@@ -1,0 +1,99 @@
+"""The Segment Editor inside our module: the same editor node as Slicer's own, with our effect already active."""
+# ruff: noqa: N802, N806
+
+from __future__ import annotations
+
+import slicer
+
+EFFECT_NAME = "SAM2-3dMed"
+EDITOR_NODE_TAG = "SegmentEditor"  # the node that Slicer's Segment Editor module uses: one choice of segment in both
+
+
+class EditorPanel:
+    """Owns the qMRMLSegmentEditorWidget in `layout`; `enter`, `exit` and the scene events as Slicer's own module."""
+
+    def __init__(self, layout) -> None:
+        self.editor = slicer.qMRMLSegmentEditorWidget()
+        self.editor.setMaximumNumberOfUndoStates(10)
+        self._node = None
+        self.selectParameterNode()
+        self.editor.setMRMLScene(slicer.mrmlScene)
+        layout.addWidget(self.editor)
+
+    def selectParameterNode(self) -> None:
+        """Use the singleton editor node; make it when nobody has yet."""
+        node = slicer.mrmlScene.GetSingletonNode(EDITOR_NODE_TAG, "vtkMRMLSegmentEditorNode")
+        if node is None:
+            node = slicer.mrmlScene.CreateNodeByClass("vtkMRMLSegmentEditorNode")
+            node.UnRegister(None)
+            node.SetSingletonTag(EDITOR_NODE_TAG)
+            node = slicer.mrmlScene.AddNode(node)
+        if node is not self._node:
+            self._node = node
+            self.editor.setMRMLSegmentEditorNode(node)
+
+    def enter(self) -> None:
+        """The module is shown."""
+        self.editor.installKeyboardShortcuts()
+        self.editor.updateEffectList()
+        self.selectParameterNode()
+        self.editor.updateWidgetFromMRML()
+        self.selectNodes()
+        self.activateEffect()
+
+    def exit(self) -> None:
+        """Another module is shown."""
+        self.editor.setActiveEffect(None)
+        self.editor.uninstallKeyboardShortcuts()
+        self.editor.removeViewObservations()
+
+    def selectNodes(self) -> None:
+        """Choose a segmentation and a source volume where none is chosen, so that a newcomer can begin."""
+        if not self.editor.segmentationNodeID():
+            segmentation = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLSegmentationNode")
+            if segmentation is None:
+                segmentation = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+            self.editor.setSegmentationNode(segmentation)
+        if not self.editor.sourceVolumeNodeID():
+            volume = self.defaultVolume()
+            if volume is not None:
+                self.editor.setSourceVolumeNode(volume)
+
+    @staticmethod
+    def defaultVolume():
+        """The volume in the background of a slice view, else the first one; None without a volume."""
+        layoutManager = slicer.app.layoutManager()
+        for name in layoutManager.sliceViewNames() if layoutManager is not None else ():
+            widget = layoutManager.sliceWidget(name)
+            composite = widget.mrmlSliceCompositeNode() if widget is not None else None
+            volumeId = composite.GetBackgroundVolumeID() if composite is not None else None
+            volume = slicer.mrmlScene.GetNodeByID(volumeId) if volumeId else None
+            if volume is not None:
+                return volume
+        for index in range(slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode")):
+            volume = slicer.mrmlScene.GetNthNodeByClass(index, "vtkMRMLScalarVolumeNode")
+            if not volume.IsA("vtkMRMLLabelMapVolumeNode"):
+                return volume
+        return None
+
+    def activateEffect(self) -> None:
+        """Switch our effect on, if the application has it."""
+        if EFFECT_NAME in self.editor.availableEffectNames():
+            self.editor.setActiveEffectByName(EFFECT_NAME)
+
+    def sceneStartClose(self) -> None:
+        self._node = None
+        self.editor.setSegmentationNode(None)
+        self.editor.removeViewObservations()
+
+    def sceneReplaced(self) -> None:
+        """A scene was closed or loaded while the module is shown."""
+        self.selectParameterNode()
+        self.editor.updateWidgetFromMRML()
+        self.selectNodes()
+        self.activateEffect()
+
+    def cleanup(self) -> None:
+        """The module widget goes away (reload, end of the application)."""
+        self.exit()
+        self.editor.setMRMLSegmentEditorNode(None)
