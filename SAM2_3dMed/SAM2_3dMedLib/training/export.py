@@ -1,4 +1,4 @@
-"""Turns a saved training state into a weight file: `python -m SAM2_3dMedLib.training.export --resume DIR --output FILE`.
+"""Turns a training state into a weight file: `python -m SAM2_3dMedLib.training.export --resume DIR --output FILE`.
 
 The averaged weights are exported, at the image size of the network's name rather than that of the last stage, since no
 weight depends on it.

@@ -239,4 +239,4 @@ def sample_clip(plan: ClipPlan, slices: int, size: int) -> tuple[torch.Tensor, t
     sampled = functional.grid_sample(channels, grid, mode="bilinear", padding_mode="zeros", align_corners=False)[0]
     if plan.slab > 1:
         sampled = sampled.view(2, slices, plan.slab, size, size).mean(dim=2)
-    return sampled[0], sampled[1] >= 0.5
+    return sampled[0].clamp(0, 1), sampled[1] >= 0.5

@@ -1,0 +1,219 @@
+"""A whole run in small: both kinds of stage, resuming, the clip's memory rules, recipes, export."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from SAM2_3dMedLib.network.checkpoint import CheckpointMetadata, load_checkpoint
+from SAM2_3dMedLib.training.batches import BatchMaker
+from SAM2_3dMedLib.training.clip_forward import ClipForward, PromptSettings, sam2_memories
+from SAM2_3dMedLib.training.export import export
+from SAM2_3dMedLib.training.loop import Trainer, TrainingError, learning_rate, main
+from SAM2_3dMedLib.training.losses import LossWeights
+from SAM2_3dMedLib.training.pack import CaseInfo, PackedCase, _compress, write_pack
+from SAM2_3dMedLib.training.recipe import RecipeError, read_recipe, recipe_from_dict
+from SAM2_3dMedLib.training.state import StateError, TrainState, read_state
+from SAM2_3dMedLib.training.store import CaseStore, load_store
+
+CPU = torch.device("cpu")
+RECIPES = Path(__file__).parents[2] / "SAM2_3dMed" / "SAM2_3dMedLib" / "training" / "recipes"
+SMALL = {
+    "name": "small",
+    "precision": "fp32",
+    "parts": {"adapter": True, "srpp": True, "bd": True, "bd_fusion": True},
+    "log_every": 1,
+    "holdout": 0.0,
+    "stages": [
+        {"name": "images", "kind": "images", "steps": 1, "batch": 2, "sampling": {"size": 64, "slices": 2}},
+        {"name": "clips", "kind": "clips", "steps": 2, "batch": 2, "sampling": {"size": 96, "slices": 3}},
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def packs(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("packs")
+    rng = np.random.default_rng(0)
+    rows = []
+    for number in range(3):
+        grid = np.stack(np.mgrid[:14, :32, :36], axis=-1) - np.array([7, 15 + number, 17])
+        label = ((grid / np.array([5, 9, 11])) ** 2).sum(-1) < 1
+        image = np.where(label, 170, 80) + rng.integers(0, 20, size=label.shape)
+        info = CaseInfo("made", f"case{number}", "mr", label.shape, (2.0, 1.0, 1.0), {1: "ball"})
+        rows.append(_compress(PackedCase(info, image.astype(np.uint8), label.astype(np.uint8))))
+    write_pack(folder / "part0.npz", rows)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def store(packs) -> CaseStore:
+    return load_store([packs / "part0.npz"], CPU)
+
+
+def _small_recipe(**changes):
+    return recipe_from_dict({**SMALL, **changes})
+
+
+def _losses(log: Path) -> list[float]:
+    return [json.loads(line)["total"] for line in log.read_text().splitlines() if "total" in line]
+
+
+def test_a_run_cut_in_two_takes_the_same_steps_as_one_in_one_piece(packs, tmp_path):
+    (tmp_path / "whole.yaml").write_text(json.dumps(SMALL))  # JSON is YAML
+    common = ["--packs", str(packs), "--recipe", str(tmp_path / "whole.yaml"), "--device", "cpu", "--minutes", "5"]
+    assert main([*common, "--output", str(tmp_path / "whole")]) == 0
+    expected = _losses(tmp_path / "whole" / "log.jsonl")
+    assert len(expected) == 3
+
+    store = load_store([packs / "part0.npz"], CPU)
+    first = Trainer(_small_recipe(), store, CPU, tmp_path / "cut.jsonl")
+    stop_after = iter([False] * 1)
+
+    class Stop(Exception):  # noqa: N818
+        pass
+
+    original = first._write
+
+    def write_then_stop(facts):
+        original(facts)
+        if next(stop_after, True):
+            raise Stop
+
+    first._write = write_then_stop
+    with pytest.raises(Stop):
+        first.run(deadline=float("inf"))
+    first.save(tmp_path / "state")
+
+    second = Trainer(_small_recipe(), store, CPU, tmp_path / "cut.jsonl")
+    second.state.load(tmp_path / "state")
+    second.run(deadline=float("inf"))
+    assert second.finished
+    assert _losses(tmp_path / "cut.jsonl") == pytest.approx(expected, rel=1e-4)
+
+    pieces = sorted((tmp_path / "whole").glob("compact.*"))
+    assert len(pieces) <= 7
+    assert all(piece.stat().st_size <= 15 * 2**20 for piece in pieces)
+    steps = export(tmp_path / "whole", tmp_path / "out.safetensors", CheckpointMetadata("small"))
+    network, _ = load_checkpoint(tmp_path / "out.safetensors")
+    assert steps == 3
+    assert all(torch.isfinite(value).all() for value in network.state_dict().values())
+
+
+def test_training_on_one_kind_of_ball_lowers_the_loss(store):
+    stage = {"name": "images", "kind": "images", "steps": 24, "batch": 4, "learning_rate": 1e-3, "warmup_steps": 5}
+    stage |= {"synthetic_share": 0.0, "sampling": {"size": 64, "slices": 1, "whole_slice_share": 1.0}}
+    trainer = Trainer(_small_recipe(stages=[stage]), store, CPU, Path("unused"))
+    losses = []
+    trainer._write = lambda facts: losses.append(facts["dice"])
+    trainer.run(deadline=float("inf"))
+    assert np.mean(losses[-5:]) < 0.75 * np.mean(losses[:5])
+
+
+def test_a_clip_supervises_every_slice_and_reaches_every_trained_part(store):
+    recipe = _small_recipe()
+    state = TrainState(recipe, CPU)
+    stage = recipe.stages[1]
+    state.enter_stage(stage)
+    prompts = PromptSettings(box=1, point=0, mask=0, corrections=(0, 1), second_slice=0, later_correction=1)
+    forward = ClipForward(state.network, prompts, LossWeights(), state.rng, state.generator)
+    maker = BatchMaker(store, stage, state.rng, state.generator)
+    outcome = forward.clip(maker.sampler.draw(2, anchor=0))
+    outcome.terms.total(stage.losses).backward()
+    assert not torch.isnan(outcome.tracked_iou)
+    for part in ("memory_attention", "memory_encoder", "adapter", "slice_position", "boundary"):
+        gradients = [p.grad for n, p in state.network.named_parameters() if n.startswith(part) and p.grad is not None]
+        assert gradients
+        assert any(float(gradient.abs().sum()) > 0 for gradient in gradients), part
+
+
+def test_memories_follow_sam2s_policy_in_both_directions():
+    entry = {n: (torch.full((1,), float(n)), torch.full((1,), 100.0 + n)) for n in range(20)}
+    prompted = {3: entry[3], 12: entry[12]}
+    tracked = {n: entry[n] for n in range(4, 10)}
+    memories, pointers = sam2_memories(prompted, tracked, place=10, direction=1, num_maskmem=7)
+    assert [(int(item.features), item.slot) for item in memories] == [
+        (3, 0), (12, 0), (9, 1), (8, 2), (7, 3), (6, 4), (5, 5), (4, 6),
+    ]  # fmt: skip
+    assert [(int(item.pointer) - 100, item.distance) for item in pointers] == [
+        (3, 7), (9, 1), (8, 2), (7, 3), (6, 4), (5, 5), (4, 6),
+    ]  # fmt: skip
+    backward = {n: entry[n] for n in (11, 10)}
+    memories, pointers = sam2_memories({12: entry[12]}, backward, place=9, direction=-1, num_maskmem=7)
+    assert [(int(item.features), item.slot) for item in memories] == [(12, 0), (10, 1), (11, 2)]
+    assert [(int(item.pointer) - 100, item.distance) for item in pointers] == [(12, 3), (10, 1), (11, 2)]
+
+
+def test_steps_without_a_finite_gradient_are_left_out_and_many_stop_the_run(store):
+    stage = {**SMALL["stages"][0], "steps": 10}
+    trainer = Trainer(_small_recipe(max_bad_steps=3, stages=[stage]), store, CPU, Path("unused"))
+    trainer._write = lambda facts: None
+    parameter = next(trainer.state.network.parameters())
+    before = {name: value.clone() for name, value in trainer.state.network.named_parameters()}
+    hook = parameter.register_hook(lambda gradient: gradient * float("nan"))
+    with pytest.raises(TrainingError, match="3 steps in a row"):
+        trainer.run(deadline=float("inf"))
+    hook.remove()
+    assert trainer.state.progress.skipped == 3
+    for name, value in trainer.state.network.named_parameters():
+        assert torch.equal(before[name], value)
+
+
+def test_the_learning_rate_warms_up_and_falls_as_a_cosine():
+    stage = replace(_small_recipe().stages[0], learning_rate=1.0, final_learning_rate=0.2, warmup_steps=10, steps=100)
+    assert learning_rate(stage, 0.0, 0) == pytest.approx(0.1)
+    assert learning_rate(stage, 0.5, 50) == pytest.approx(0.6)
+    assert learning_rate(stage, 1.0, 100) == pytest.approx(0.2)
+    assert learning_rate(stage, 0.5, 50, rewarm=50) == pytest.approx(0.06)
+
+
+def test_a_state_of_another_recipe_or_none_at_all_is_refused(tmp_path):
+    recipe = _small_recipe()
+    with pytest.raises(StateError, match="no saved training state"):
+        read_state(tmp_path)
+    TrainState(recipe, CPU).save(tmp_path)
+    with pytest.raises(StateError, match="recipe 'small'"):
+        TrainState(replace(recipe, name="other"), CPU).load(tmp_path)
+
+
+def test_frozen_parameters_stay_as_they_are(store):
+    trainer = Trainer(_small_recipe(frozen=["image_encoder"]), store, CPU, Path("unused"))
+    trainer._write = lambda facts: None
+    before = {name: value.clone() for name, value in trainer.state.network.named_parameters()}
+    trainer.run(deadline=float("inf"))
+    after = dict(trainer.state.network.named_parameters())
+    assert all(torch.equal(before[name], after[name]) for name in before if name.startswith("image_encoder"))
+    assert any(not torch.equal(before[name], after[name]) for name in before if name.startswith("sam_mask_decoder"))
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_recipe_that_we_ship_reads(path):
+    recipe = read_recipe(path)
+    assert recipe.name == path.stem
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"colour": 1}, "no entry 'colour'"),
+        ({"stages": []}, "no stages"),
+        ({"precision": "fp8"}, "precision must be"),
+        ({"parts": [1]}, "must be a table"),
+        ({"seed": 1.5}, "whole number"),
+        ({"ema_decay": "much"}, "must be a number"),
+        ({"stages": [{"name": "x", "kind": "images", "batch": 1, "sampling": {}}]}, "either steps or minutes"),
+        ({"stages": [{"name": "x", "kind": "volumes", "batch": 1, "sampling": {}, "steps": 1}]}, "kind must be"),
+        ({"stages": [{"name": "x"}]}, "incomplete"),
+    ],
+)
+def test_a_wrong_recipe_names_the_entry(change, message):
+    with pytest.raises(RecipeError, match=message):
+        _small_recipe(**change)
+
+
+def test_bad_input_ends_with_one_sentence_and_code_2(packs, tmp_path, capsys):
+    code = main(["--packs", str(packs), "--recipe", str(tmp_path / "none.yaml"), "--output", str(tmp_path)])
+    assert code == 2
+    assert "cannot be read" in capsys.readouterr().out
