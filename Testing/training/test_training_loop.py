@@ -150,7 +150,7 @@ def test_steps_without_a_finite_gradient_are_left_out_and_many_stop_the_run(stor
     stage = {**SMALL["stages"][0], "steps": 10}
     trainer = Trainer(_small_recipe(max_bad_steps=3, stages=[stage]), store, CPU, Path("unused"))
     trainer._write = lambda facts: None
-    parameter = next(trainer.state.network.parameters())
+    parameter = trainer.state.network.sam_mask_decoder.mask_tokens.weight
     before = {name: value.clone() for name, value in trainer.state.network.named_parameters()}
     hook = parameter.register_hook(lambda gradient: gradient * float("nan"))
     with pytest.raises(TrainingError, match="3 steps in a row"):
