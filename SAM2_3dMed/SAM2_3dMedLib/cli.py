@@ -160,10 +160,14 @@ def demo(
 
 @app.command(add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def train(context: typer.Context) -> None:
-    """Train a network by a recipe; see `train --help` and docs/training.md."""
+    """Train a network by a recipe; see `train --help`."""
     from .training.loop import main as train_main
 
-    raise typer.Exit(train_main(context.args))
+    try:
+        code = train_main(context.args)
+    except SystemExit as end:  # argparse's way of answering --help and of refusing an option
+        code = end.code if isinstance(end.code, int) else BAD_INPUT
+    raise typer.Exit(code)
 
 
 @models_app.command("list")

@@ -1,10 +1,9 @@
-"""A contact sheet: slices of a volume with the outlines of the segments and the prompts, as one PNG (Pillow only)."""
+"""A contact sheet: slices of a volume with outlines of the segments and the prompts, as one picture (Pillow only)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -14,7 +13,6 @@ from ..volume.images import SegmentInfo, Volume
 from ..volume.intensity import Window
 from ..volume.intensity import apply as apply_window
 from ..volume.planes import SliceAxis, SlicePlane
-from .output import write_whole
 
 MAX_TILES = 20
 TILE_COLUMNS = 5
@@ -41,12 +39,6 @@ class Sheet:
     segments: Sequence[SegmentInfo]
     prompts: Sequence[tuple[SegmentInfo, Prompt]]
     axis: SliceAxis
-
-
-def write_contact_sheet(path: Path, sheet: Sheet) -> None:
-    """Draw the sheet and write it as PNG; the file appears whole."""
-    picture = draw_contact_sheet(sheet)
-    write_whole(path, lambda temporary: picture.save(temporary, format="PNG"))
 
 
 def draw_contact_sheet(sheet: Sheet) -> Image.Image:

@@ -11,15 +11,14 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ..propagation.prompts import BoxPrompt, MaskPrompt, Prompt
 from ..propagation.session import VolumeSession
 from ..volume.images import SegmentInfo, Volume, read_volume, write_label_map
 from ..volume.intensity import Window, window_from
 from ..volume.planes import SliceAxis
 from .engine import Device, load_predictor
 from .errors import UserError
-from .output import check_segmentation_path, require_writable, stem_of
-from .picture import Sheet, write_contact_sheet
+from .output import check_segmentation_path, require_writable, stem_of, write_whole
+from .picture import Sheet, draw_contact_sheet
 from .prompt_options import PromptedObject, PromptText, read_axis, read_prompts, read_slice_range
 
 
@@ -97,20 +96,10 @@ def run_segment(request: SegmentRequest, console: Console) -> SegmentOutcome:
         shared += int(np.count_nonzero(mask & (labels > 0)))
         labels[mask & (labels == 0)] = prompted.segment.label
     segments = tuple(prompted.segment for prompted in objects)
-    sheet = _sheet(volume, window, labels, objects)
+    drawn = draw_contact_sheet(_sheet(volume, window, labels, objects))
     write_label_map(request.output, labels, volume.geometry, segments)
-    write_contact_sheet(picture, sheet)
+    write_whole(picture, lambda temporary: drawn.save(temporary, format="PNG"))
     return SegmentOutcome(request.output, picture, volume, labels, segments, shared, model)
-
-
-def add_prompt(session: VolumeSession, object_id: str, prompt: Prompt) -> None:
-    """Give one prompt to the session. Raises `PromptError`."""
-    if isinstance(prompt, BoxPrompt):
-        session.add_box(object_id, prompt.axis, prompt.corner_a, prompt.corner_b)
-    elif isinstance(prompt, MaskPrompt):
-        session.add_mask(object_id, prompt.axis, prompt.index, prompt.mask)
-    else:
-        session.add_point(object_id, prompt.axis, prompt.position, prompt.positive)
 
 
 def _segment_object(
@@ -118,7 +107,7 @@ def _segment_object(
 ) -> np.ndarray:
     name = prompted.segment.name
     for prompt in prompted.prompts:
-        add_prompt(session, name, prompt)
+        session.add_prompt(name, prompt)
     reach = read_slice_range(request.slice_range, prompted.prompts[0].axis, volume.geometry)
     with _progress(console, name) as show:
         for update in session.propagate(name, slice_range=reach):

@@ -1,0 +1,68 @@
+"""A command line that runs in this process, a small CT, and a network of random weights: everything but accuracy."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk  # noqa: N813  its customary name
+from SAM2_3dMedLib.cli import main
+from SAM2_3dMedLib.network.build import build_network
+from SAM2_3dMedLib.network.checkpoint import CheckpointMetadata, save_checkpoint
+from SAM2_3dMedLib.network.config import network_config
+
+IMAGE_SIZE = 128  # pixels; the smallest with a sensible grid of features, so that a slice takes milliseconds
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def cli(capsys):
+    """Run `sam2-3dmed` with arguments of any kind."""
+
+    def run(*arguments) -> Ended:
+        capsys.readouterr()
+        code = main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return Ended(code, captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory) -> Path:
+    """A checkpoint of random weights."""
+    path = tmp_path_factory.mktemp("weights") / "random.safetensors"
+    save_checkpoint(path, build_network(network_config("nano", IMAGE_SIZE)), CheckpointMetadata("random", "1"))
+    return path
+
+
+def ball_image(shape_ijk=(32, 28, 10), spacing=(1.5, 2.0, 4.0), direction=(-1, 0, 0, 0, -1, 0, 0, 0, 1)):
+    """A bright ball (100 HU) in soft tissue (0 HU) in air, int16, and its mask."""
+    k, j, i = np.indices(shape_ijk[::-1])
+    center = (np.array(shape_ijk) - 1) / 2
+    r = np.sqrt(sum(((x - c) * s) ** 2 for x, c, s in zip((i, j, k), center, spacing, strict=True)))
+    array = np.where(r < 12, 100, np.where(r < 25, 0, -900)).astype(np.int16)
+    images = [sitk.GetImageFromArray(array), sitk.GetImageFromArray((r < 12).astype(np.uint8))]
+    for image in images:
+        image.SetSpacing(spacing)
+        image.SetDirection(direction)
+        image.SetOrigin((5.0, -20.0, 30.0))
+    return images
+
+
+@pytest.fixture(scope="session")
+def ct(tmp_path_factory) -> Path:
+    """The ball as a NIfTI file; its mask lies beside it as `ball_lab.nii.gz`."""
+    folder = tmp_path_factory.mktemp("ct")
+    image, mask = ball_image()
+    sitk.WriteImage(image, str(folder / "ball.nii.gz"))
+    sitk.WriteImage(mask, str(folder / "ball_lab.nii.gz"))
+    return folder / "ball.nii.gz"

@@ -1,0 +1,128 @@
+"""`sam2-3dmed evaluate`: the tables it writes for labeled volumes."""
+
+import csv
+import json
+
+import pytest
+import SimpleITK as sitk  # noqa: N813  its customary name
+from SAM2_3dMedLib.commands.summary import markdown_of, summarize
+from SAM2_3dMedLib.training.evaluation import ObjectResult
+
+from .conftest import ball_image
+
+HEADER = "split,dataset,case,modality,shape,spacing_mm,spacing_source,labels,licence,note,image,label\n"
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Two labeled balls in two data sets; the spacing of the second is not known, its label 2 is nowhere."""
+    rows = []
+    for case, split, source in (("a", "val", "header"), ("b", "train", "NOT KNOWN (nominal 1)")):
+        image, mask = ball_image()
+        sitk.WriteImage(image, str(tmp_path / f"{case}.nii.gz"))
+        sitk.WriteImage(mask, str(tmp_path / f"{case}_lab.nii.gz"))
+        labels = '"{""1"": ""ball"", ""2"": ""nothing""}"'
+        rows.append(f"{split},set_{case},{case},CT,-,-,{source},{labels},-,,{case}.nii.gz,{case}_lab.nii.gz\n")
+    (tmp_path / "manifest.csv").write_text(HEADER + "".join(rows))
+    return tmp_path
+
+
+def tables(folder):
+    assert sorted(path.name for path in folder.iterdir()) == ["objects.csv", "summary.json", "summary.md"]
+    with (folder / "objects.csv").open(newline="") as stream:
+        return list(csv.DictReader(stream)), json.loads((folder / "summary.json").read_text())
+
+
+@pytest.mark.parametrize("protocol", ["box", "point", "corrections"])
+def test_tables_of_every_protocol(cli, data, weights, protocol):
+    command = ("evaluate", "--manifest", data / "manifest.csv", "--root", data, "--weights", weights)
+    ended = cli(*command, "--output", data / "out", "--protocol", protocol)
+    assert ended.code == 0, ended.err
+    rows, summary = tables(data / "out")
+    assert [(row["case"], row["name"], row["protocol"], row["axis"]) for row in rows] == [
+        ("a", "ball", protocol, "K"),
+        ("b", "ball", protocol, "K"),
+    ]
+    for row in rows:
+        assert 0 <= float(row["iou"]) <= float(row["dice"]) <= 1
+        assert float(row["ellipse_slice_dice"]) > 0.9  # the ball's slice is an ellipse in its box
+        clicks = len(row["dice_by_clicks"].split())
+        assert clicks == 1 if protocol != "corrections" else 2 <= clicks <= 6
+        assert float(row["seconds"]) >= float(row["seconds_to_preview"]) > 0
+    assert float(rows[0]["hd95_mm"]) >= 0
+    assert rows[1]["hd95_mm"] == rows[1]["nsd_1mm"] == rows[1]["nsd_2mm"] == ""
+    assert summary["about"]["protocol"] == protocol
+    assert len(summary["about"]["weights_sha256"]) == 64
+    groups = {(group["dataset"], group["name"]): group for group in summary["groups"]}
+    assert groups["all", "all"]["objects"] == 2
+    assert groups["train/set_b", "ball"]["hd95_mm"] is None
+    assert "| val/set_a | ball |" in (data / "out" / "summary.md").read_text()
+
+
+def test_choice_of_split_and_data_set(cli, data, weights):
+    command = ("evaluate", "--manifest", data / "manifest.csv", "--root", data, "--weights", weights)
+    for option, value in (("--split", "val"), ("--dataset", "set_a")):
+        ended = cli(*command, "--output", data / "out", option, value)
+        assert ended.code == 0, ended.err
+        assert [row["case"] for row in tables(data / "out")[0]] == ["a"]
+    ended = cli(*command, "--output", data / "out", "--split", "test")
+    assert (ended.code, "train, val" in ended.err) == (2, True)
+
+
+def test_labels_on_another_grid_are_refused(cli, data, weights):
+    mask = sitk.ReadImage(str(data / "a_lab.nii.gz"))
+    mask.SetOrigin((0.0, 0.0, 0.0))
+    sitk.WriteImage(mask, str(data / "a_lab.nii.gz"))
+    command = ("evaluate", "--manifest", data / "manifest.csv", "--root", data, "--weights", weights)
+    ended = cli(*command, "--output", data / "out")
+    assert ended.code == 2
+    assert "'a'" in ended.err
+    assert "one grid" in ended.err
+
+
+def result(**values) -> ObjectResult:
+    base = {
+        "split": "val",
+        "dataset": "d",
+        "case": "c",
+        "modality": "CT",
+        "label": 1,
+        "name": "x",
+        "protocol": "corrections",
+        "axis": "K",
+        "slice_index": 1,
+        "voxels": 10,
+        "dice": 0.5,
+        "iou": 0.4,
+        "hd95_mm": 1.0,
+        "nsd_1mm": 0.5,
+        "nsd_2mm": 0.6,
+        "worst_slice_dice": 0.1,
+        "worst_slice": 2,
+        "slices_missed": 0,
+        "slices_leaked": 0,
+        "prompted_slice_dice": 0.7,
+        "ellipse_slice_dice": 0.8,
+        "dice_by_clicks": (0.4, 0.5),
+        "seconds_to_preview": 0.1,
+        "seconds": 1.0,
+    }
+    return ObjectResult(**{**base, **values})
+
+
+def test_summary_takes_medians_and_counts_the_lost():
+    results = [
+        result(dice=0.9, hd95_mm=None, name="y"),
+        result(dice=0.05, hd95_mm=30.0, dice_by_clicks=(0.05,)),
+        result(dice=0.6, hd95_mm=10.0, dice_by_clicks=(0.2, 0.4, 0.6)),
+    ]
+    summary = summarize(results, {"model": "m"})
+    everything, dataset, x, y = summary.groups
+    assert (everything.dataset, dataset.dataset, x.name, y.name) == ("all", "val/d", "x", "y")
+    assert (everything.dice, everything.objects, everything.lost) == (0.6, 3, pytest.approx(1 / 3))
+    assert everything.dice_mean == pytest.approx(1.55 / 3)
+    assert (everything.hd95_mm, y.hd95_mm) == (20.0, None)
+    assert x.dice_by_clicks == pytest.approx((0.125, 0.225, 0.325))  # one that needed no more clicks keeps its Dice
+    page = markdown_of(summary)
+    assert "| all | all | 3 | 0.600" in page
+    assert summarize([], {}).groups == ()
