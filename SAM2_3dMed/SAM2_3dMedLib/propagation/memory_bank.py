@@ -1,0 +1,101 @@
+"""What earlier slices left behind for later ones: spatial memories and object pointers, by position.
+
+Positions are slice numbers in anatomical order (`SlicePlane`), so that a flipped file takes the same path.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from ..network.features import MemoryItem, PointerItem
+
+_versions = itertools.count(1)
+
+
+@dataclass(frozen=True, eq=False)
+class SliceMemory:
+    """Memory of one slice, kept in host memory.
+
+    Attributes:
+        features: [1, M, S/16, S/16], bfloat16 as SAM2VideoPredictor stores it.
+        pointer: [1, C] float32.
+        version: unique in the process; two memories with the same version are the same tensors.
+    """
+
+    features: Tensor
+    pointer: Tensor
+    version: int = field(default_factory=lambda: next(_versions))
+
+    @classmethod
+    def of(cls, features: Tensor, pointer: Tensor) -> SliceMemory:
+        """From the network's output on any device."""
+        return cls(features.to("cpu", torch.bfloat16), pointer.to("cpu", torch.float32))
+
+    @property
+    def nbytes(self) -> int:
+        return self.features.nbytes + self.pointer.nbytes
+
+
+@dataclass(frozen=True)
+class MemoryBank:
+    """What a slice may look at.
+
+    Attributes:
+        conditioning: memories of prompted slices by position, in the order they were first prompted.
+        chain: memories of the unprompted slices that this chain has passed, by position.
+    """
+
+    conditioning: Mapping[int, SliceMemory]
+    chain: Mapping[int, SliceMemory]
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """One entry of a selection. `offset`: a memory's slot (0: conditioning) or a pointer's signed distance."""
+
+    position: int
+    memory: SliceMemory
+    offset: int
+
+
+Fingerprint = tuple[tuple[tuple[int, int], ...], tuple[tuple[int, int], ...], int]
+
+
+@dataclass(frozen=True)
+class MemorySelection:
+    """What a policy chose for one slice.
+
+    Attributes:
+        memories: spatial memories; `offset` is the slot.
+        pointers: object pointers; `offset` is the signed distance along the direction of travel.
+        max_pointers: normalizes the pointers' distances.
+    """
+
+    memories: tuple[Remembered, ...]
+    pointers: tuple[Remembered, ...]
+    max_pointers: int
+
+    @classmethod
+    def of(cls, memories: Iterable[Remembered], pointers: Iterable[Remembered], max_pointers: int) -> MemorySelection:
+        return cls(tuple(memories), tuple(pointers), max_pointers)
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """Equal for two selections exactly when the network would be given the same memories."""
+        return (
+            tuple((entry.memory.version, entry.offset) for entry in self.memories),
+            tuple((entry.memory.version, entry.offset) for entry in self.pointers),
+            self.max_pointers,
+        )
+
+    def memory_items(self, device: torch.device, dtype: torch.dtype) -> list[MemoryItem]:
+        """For `network.condition`. Converted on the host: not every device computes in bfloat16."""
+        return [MemoryItem(entry.memory.features.to(dtype).to(device), entry.offset) for entry in self.memories]
+
+    def pointer_items(self, device: torch.device) -> list[PointerItem]:
+        return [PointerItem(entry.memory.pointer.to(device), entry.offset) for entry in self.pointers]

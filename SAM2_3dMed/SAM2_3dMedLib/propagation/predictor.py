@@ -1,0 +1,182 @@
+"""The network on a device: where it runs, in which precision, and in which batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ..network.features import SliceFeatures
+from ..network.model import SAM23dMed
+from .errors import DeviceMemoryError
+
+# ImageNet statistics, as SAM2's image transforms use them.
+_MEAN = (0.485, 0.456, 0.406)
+_STD = (0.229, 0.224, 0.225)
+# On the CPU one slice at a time: batches gain nothing on two cores, and a slice's features then do not depend on what
+# else was encoded with it, to the last bit.
+_BATCH = {"cuda": 8, "mps": 2}
+
+Result = TypeVar("Result")
+
+
+def best_device() -> torch.device:
+    """CUDA if a kernel really runs on the card, else Apple's MPS, else the CPU."""
+    if torch.cuda.is_available():
+        try:
+            # A card too new or too old for this torch is 'available' and fails at its first kernel.
+            torch.ones(1, device="cuda").add_(1).item()
+            return torch.device("cuda")
+        except RuntimeError:
+            pass
+    if torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
+class SlicePredictor:
+    """Runs the network on slices. Everything it returns lies on `device`.
+
+    Attributes:
+        network: on `device`, in evaluation mode.
+        device: where it runs.
+        dtype: what it computes in: float32, or bfloat16 by autocast on CUDA.
+        image_size: side S of the network's input in pixels.
+        batch_size: slices encoded at once; shrinks when the device runs out of memory.
+    """
+
+    def __init__(
+        self, network: SAM23dMed, device: str | torch.device = "auto", dtype: torch.dtype | None = None
+    ) -> None:
+        """
+        Args:
+            network: from `network.build` or `network.checkpoint`.
+            device: "auto", or a torch device.
+            dtype: default bfloat16 on CUDA cards that have it, else float32.
+        """
+        self.device = best_device() if device == "auto" else torch.device(device)
+        if dtype is None:
+            reduced = self.device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+            dtype = torch.bfloat16 if reduced else torch.float32
+        self.dtype = dtype
+        self.network = network.to(self.device).eval()
+        self.image_size = network.image_size
+        self.batch_size = _BATCH.get(self.device.type, 1)
+        self._mean = torch.tensor(_MEAN, device=self.device).view(1, 3, 1, 1)
+        self._std = torch.tensor(_STD, device=self.device).view(1, 3, 1, 1)
+        self._releases: list[Callable[[], None]] = []
+
+    def on_low_memory(self, release: Callable[[], None]) -> Callable[[], None]:
+        """Have `release` called when the device runs out of memory. Returns a function that takes it off again."""
+        self._releases.append(release)
+
+        def forget() -> None:
+            if release in self._releases:
+                self._releases.remove(release)
+
+        return forget
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Inference mode and autocast. Never hold it over a generator's yield: both are states of the thread."""
+        reduced = self.dtype != torch.float32
+        with (
+            torch.inference_mode(),
+            torch.autocast(self.device.type, dtype=self.dtype if reduced else None, enabled=reduced),
+        ):
+            yield
+
+    def run(self, step: Callable[[], Result]) -> Result:
+        """Run one step on the device; when memory runs out, give back what can be and try once more.
+
+        Raises:
+            DeviceMemoryError: it ran out again.
+        """
+        try:
+            with self.running():
+                return step()
+        except RuntimeError as error:
+            if not _is_out_of_memory(error):
+                raise
+        # Outside the handler: the error's traceback would keep the step's tensors alive.
+        self._release_memory()
+        try:
+            with self.running():
+                return step()
+        except RuntimeError as error:
+            if not _is_out_of_memory(error):
+                raise
+            raise DeviceMemoryError(
+                f"The device {self.device} ran out of memory; close other programs, or choose the CPU."
+            ) from error
+
+    def encode_slices(self, images: Sequence[np.ndarray]) -> list[SliceFeatures]:
+        """Encoder features of each slice, one entry a slice with batch size 1.
+
+        Args:
+            images: float arrays [rows, columns] in 0..1, canonical orientation, all of one shape.
+
+        Raises:
+            DeviceMemoryError: even one slice does not fit.
+        """
+        features: list[SliceFeatures] = []
+        while len(features) < len(images):
+            batch = images[len(features) : len(features) + self.batch_size]
+            try:
+                features += self.run(lambda batch=batch: self._encode(batch))
+            except DeviceMemoryError:
+                if len(batch) == 1:
+                    raise
+                self.batch_size = max(1, len(batch) // 2)
+        return features
+
+    def prepare(self, images: Sequence[np.ndarray]) -> Tensor:
+        """Network input [N, 3, S, S] from slices in 0..1: stretched to the square, three channels, normalized."""
+        stacked = torch.from_numpy(np.stack([np.ascontiguousarray(image, np.float32) for image in images]))
+        pixels = stacked.to(self.device)[:, None]
+        if pixels.shape[-2:] != (self.image_size, self.image_size):
+            pixels = functional.interpolate(
+                pixels, size=(self.image_size,) * 2, mode="bilinear", align_corners=False, antialias=True
+            )
+        return (pixels.expand(-1, 3, -1, -1) - self._mean) / self._std
+
+    def resize_mask(self, mask: np.ndarray) -> Tensor:
+        """A canonical bool mask at network resolution, float [1, 1, S, S] of 0 and 1 (as `add_new_mask` of SAM2)."""
+        pixels = torch.from_numpy(np.ascontiguousarray(mask, np.float32)).to(self.device)[None, None]
+        if pixels.shape[-2:] != (self.image_size, self.image_size):
+            pixels = functional.interpolate(
+                pixels, size=(self.image_size,) * 2, mode="bilinear", align_corners=False, antialias=True
+            )
+        return (pixels >= 0.5).float()
+
+    def mask_at_slice_size(self, logits: Tensor, shape: tuple[int, int]) -> np.ndarray:
+        """Bool mask [rows, columns] from logits [1, 1, h, w], straight to the slice's size as SAM2's predictor does."""
+        full = functional.interpolate(logits.float(), size=shape, mode="bilinear", align_corners=False)
+        return (full[0, 0] > 0).cpu().numpy()
+
+    def _encode(self, images: Sequence[np.ndarray]) -> list[SliceFeatures]:
+        encoded = self.network.encode(self.prepare(images))
+        if len(images) == 1:
+            return [encoded]
+        # Cloned, so that dropping one slice from a cache frees its memory.
+        return [encoded.select(number)._map(torch.clone) for number in range(len(images))]
+
+    def _release_memory(self) -> None:
+        for release in self._releases:
+            release()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        elif self.device.type == "mps":
+            torch.mps.empty_cache()
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    if isinstance(error, torch.OutOfMemoryError):
+        return True
+    text = str(error).lower()
+    return "out of memory" in text or "can't allocate memory" in text

@@ -1,0 +1,345 @@
+"""The session: one volume, any number of objects, prompts in, masks out. Every front end works with this object."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ..volume.images import Volume
+from ..volume.intensity import Window, window_from
+from ..volume.planes import SliceAxis
+from .cancel import CancelToken
+from .checks import checked_axis, checked_mask, checked_prompt, checked_range
+from .confidence import SliceConfidence, confidences
+from .errors import PromptError
+from .features_cache import CacheBudget
+from .history import Action, Entry, History
+from .policies import BracketedMemoryPolicy, MemoryPolicy
+from .predictor import SlicePredictor
+from .prompting import Prompting
+from .prompts import BoxPrompt, PointPrompt, Prompt, prompts_from_json, prompts_to_json
+from .slice_decoder import SliceDecoder
+from .slice_features import SliceFeatureStore
+from .state import ObjectState, PlaneKey
+from .stopping import StopRule
+from .tracking import Tracker
+from .updates import SlicePreview, SliceUpdate
+from .views import cleared_previews, object_mask, plane_preview, slice_preview, state_updates, update_of
+
+
+class VolumeSession:
+    """Interactive segmentation of one volume.
+
+    Positions are voxels (i, j, k), masks are in array orientation, slice indices in the volume's own order. A call that
+    raises leaves the session as it was. Not thread-safe; only a `CancelToken` may be used from another thread.
+    """
+
+    def __init__(
+        self,
+        predictor: SlicePredictor,
+        volume: Volume,
+        window: Window | str | None = None,
+        policy: MemoryPolicy | None = None,
+        stop_rule: StopRule | None = None,
+        cache_budget: CacheBudget | None = None,
+    ) -> None:
+        """
+        Args:
+            predictor: the network on its device; may serve several sessions.
+            volume: read with `volume.images.read_volume`, or made of an array.
+            window: `Window`, or what `window_from` understands; None is automatic.
+            policy: default `BracketedMemoryPolicy()`.
+            stop_rule: default `StopRule()`.
+            cache_budget: default by device.
+
+        Raises:
+            VolumeError: unknown window, or nothing finite in the volume.
+        """
+        self.predictor = predictor
+        self.volume = volume
+        self.window = window_from(window, volume)
+        policy = policy or BracketedMemoryPolicy()
+        self._policy = policy
+        self._rule = stop_rule or StopRule()
+        self._store = SliceFeatureStore(predictor, volume, self.window, cache_budget)
+        self._decoder = SliceDecoder(predictor, self._store)
+        self._prompting = Prompting(self._decoder, self._store, policy)
+        self._tracker = Tracker(self._decoder, self._store, policy, predictor.batch_size)
+        self._objects: dict[str, ObjectState] = {}
+        self._histories: dict[str, History] = {}
+        self._stamp = 0
+
+    # -- prompts -------------------------------------------------------------------------------------------------------
+
+    def add_point(
+        self, object_id: str, axis: SliceAxis | int, position: Sequence[float], positive: bool = True
+    ) -> SlicePreview:
+        """A click on the slice along `axis` through a voxel (i, j, k). Raises PromptError."""
+        return self.add_prompt(object_id, PointPrompt(checked_axis(axis), tuple(position), positive))
+
+    def add_box(
+        self, object_id: str, axis: SliceAxis | int, corner_a: Sequence[float], corner_b: Sequence[float]
+    ) -> SlicePreview:
+        """A box on one slice: two opposite voxels, both inside it, equal along `axis`. Raises PromptError."""
+        return self.add_prompt(object_id, BoxPrompt(checked_axis(axis), tuple(corner_a), tuple(corner_b)))
+
+    def add_mask(self, object_id: str, axis: SliceAxis | int, index: int, mask: np.ndarray) -> SlicePreview:
+        """The object's whole mask on one slice; it is the slice's result as it is. Raises PromptError."""
+        return self.add_prompt(object_id, checked_mask(checked_axis(axis), index, mask))
+
+    def add_prompt(self, object_id: str, prompt: Prompt) -> SlicePreview:
+        """Any prompt; the answer on its own slice, at once. An unknown `object_id` begins a new object.
+
+        Raises:
+            PromptError: the prompt does not fit the volume.
+        """
+        prompt = self._checked(prompt)
+        before = self._objects.get(object_id)
+        state = self._prompting.place(before or ObjectState(prompt.axis), prompt)
+        position = self._store.plane(prompt.axis).order(prompt.slice_index)
+        if prompt.axis == state.axis:
+            state = self._prompting.settle(state, position)
+        self._commit(object_id, state, Action.PROMPT)
+        if prompt.axis == state.axis:
+            return slice_preview(object_id, state, before, position, self._store)
+        return plane_preview(object_id, state, before, PlaneKey(prompt.axis, position), self._store)
+
+    def set_prompts(self, object_id: str, prompts: Sequence[Prompt]) -> list[SlicePreview]:
+        """Replace an object's prompts, as when some were moved or deleted; one step for undo.
+
+        Slices whose prompts stay the same keep their answer, and propagated slices keep their mask until the next
+        propagation. No prompts at all removes the object's prompts and results.
+
+        Returns:
+            Previews of the slices whose prompts changed.
+
+        Raises:
+            PromptError: a prompt does not fit the volume.
+        """
+        checked = [self._checked(prompt) for prompt in prompts]
+        before = self._objects.get(object_id)
+        if not checked:
+            if before is not None:
+                self._commit(object_id, ObjectState(before.axis), Action.PROMPT)
+            return [] if before is None else cleared_previews(object_id, before, self._store)
+        state = ObjectState(checked[0].axis)
+        known = before if before is not None and before.axis == state.axis else None
+        if known is not None:
+            state = replace(state, results=known.results)
+        for prompt in checked:
+            state = self._prompting.place(state, prompt)
+        for position, entry in state.prompted.items():
+            old = None if known is None else known.prompted.get(position)
+            if old is not None and old.rounds == entry.rounds:
+                state = state.with_prompted(position, old)
+        changed = state.pending
+        state = self._prompting.settle_all(state)
+        self._commit(object_id, state, Action.PROMPT)
+        gone = [] if known is None else [position for position in known.prompted if position not in state.prompted]
+        return [slice_preview(object_id, state, before, position, self._store) for position in [*changed, *gone]]
+
+    def prompts(self, object_id: str) -> tuple[Prompt, ...]:
+        """All prompts of an object, in order. Raises PromptError for an unknown object."""
+        return self._known(object_id).prompts
+
+    def export_prompts(self) -> dict[str, Any]:
+        """All objects' prompts as a JSON document; see `prompts.prompts_to_json`."""
+        return prompts_to_json({name: state.prompts for name, state in self._objects.items()})
+
+    def restore_prompts(self, data: Mapping[str, Any]) -> dict[str, list[SlicePreview]]:
+        """Set the prompts of the objects in an exported document. Raises PromptError."""
+        return {name: self.set_prompts(name, prompts) for name, prompts in prompts_from_json(data).items()}
+
+    # -- propagation ---------------------------------------------------------------------------------------------------
+
+    def propagate(
+        self, object_id: str, slice_range: tuple[int, int] | None = None, cancel: CancelToken | None = None
+    ) -> Iterator[SliceUpdate]:
+        """Carry the object through the volume from its prompted slices, in both directions, nearest slices first.
+
+        Yields the prompted slices, then every slice that had to be computed. Closing the iterator or cancelling keeps
+        what is finished. It ends by itself when the object is prompted, undone or removed meanwhile.
+
+        Args:
+            object_id: a prompted object.
+            slice_range: first and last slice index along the object's axis, inclusive. It overrides the stop rule: all
+                slices in it are computed, and those outside of it stay as they are.
+            cancel: checked between slices.
+
+        Raises:
+            PromptError: unknown object, nothing that says where it is, or a range out of bounds or without prompt.
+            DeviceMemoryError: from the iterator.
+        """
+        state = self._known(object_id)
+        plane = self._store.plane(state.axis)
+        span = checked_range(slice_range, plane)
+        if not state.conditioning and not state.pending:
+            raise PromptError("Nothing says where the object is yet; give a positive point, a box or a mask first.")
+        first, last = span or (0, plane.slice_count - 1)
+        if not any(first <= position <= last for position in state.prompted):
+            raise PromptError(
+                "The slice range holds no prompted slice; widen it to one, or give a prompt inside the range."
+            )
+        rule = self._rule if span is None else StopRule.never()
+        return self._propagation(object_id, (first, last), rule, cancel)
+
+    def _propagation(
+        self, object_id: str, span: tuple[int, int], rule: StopRule, cancel: CancelToken | None
+    ) -> Iterator[SliceUpdate]:
+        before = self._known(object_id)
+        state = self._prompting.settle_all(before)
+        if not state.conditioning:
+            raise PromptError("Nothing says where the object is yet; give a positive point, a box or a mask first.")
+        if state is not before:
+            self._commit(object_id, state, Action.PROPAGATION)
+        recorded = state is not before
+        prompted = [position for position in state.conditioning if span[0] <= position <= span[1]]
+        for number, position in enumerate(prompted):
+            if cancel is not None and cancel.cancelled:
+                return
+            yield update_of(object_id, state, before, position, self._store, number + 1, span[1] - span[0] + 1)
+            if self._objects.get(object_id) is not state:
+                return
+        for progress in self._tracker.track(state, span, rule, cancel):
+            previous, state = state, state.with_results(progress.results)
+            if recorded:
+                self._objects[object_id] = state
+            else:
+                self._commit(object_id, state, Action.PROPAGATION)
+                recorded = True
+            done, total = progress.done + len(prompted), progress.total + len(prompted)
+            for position in progress.results:
+                if position in prompted:
+                    continue
+                yield update_of(object_id, state, previous, position, self._store, done, total)
+                if self._objects.get(object_id) is not state:
+                    return
+
+    # -- results -------------------------------------------------------------------------------------------------------
+
+    @property
+    def object_ids(self) -> tuple[str, ...]:
+        """All objects, in the order they were begun."""
+        return tuple(self._objects)
+
+    def axis(self, object_id: str) -> SliceAxis:
+        """Along which an object is propagated: the axis of its first prompt."""
+        return self._known(object_id).axis
+
+    def mask(self, object_id: str) -> np.ndarray:
+        """The object's mask, bool [K, J, I], a new array."""
+        return object_mask(self._known(object_id), self._store)
+
+    def slice_mask(self, object_id: str, axis: SliceAxis | int, index: int) -> np.ndarray:
+        """A slice of `mask`, bool in array orientation, a new array."""
+        state, axis = self._known(object_id), checked_axis(axis)
+        checked_range((index, index), self._store.plane(axis))
+        return self._prompting.section(state, axis, index)
+
+    def confidence(self, object_id: str) -> dict[int, SliceConfidence]:
+        """Confidence by slice index along `axis(object_id)`, ascending; only slices that were prompted or reached."""
+        state = self._known(object_id)
+        plane = self._store.plane(state.axis)
+        by_position = confidences(state.evidence())
+        return {plane.order(position): by_position[position] for position in sorted(by_position, key=plane.order)}
+
+    def refine_boundary(self, object_id: str, axis: SliceAxis | int, index: int, mask: np.ndarray) -> np.ndarray:
+        """A mask with its edge drawn by the network, for a segmentation of any origin; nothing of the session changes.
+
+        What the object's other prompted slices remember is used where the axis is the object's.
+
+        Args:
+            object_id: may be unknown to the session.
+            axis: slice axis.
+            index: slice along it.
+            mask: bool, array orientation, the whole slice.
+
+        Raises:
+            PromptError: the mask does not fit the slice.
+        """
+        prompt = self._checked(checked_mask(checked_axis(axis), index, mask))
+        position = self._store.plane(prompt.axis).order(prompt.slice_index)
+        state = self._objects.get(object_id)
+        selection = None
+        if state is not None and state.axis == prompt.axis:
+            selection = self._prompting.selection(state, position)
+        return self._decoder.refine(prompt.axis, position, prompt.mask, selection)
+
+    # -- undo and removal ----------------------------------------------------------------------------------------------
+
+    def undo(self, object_id: str | None = None) -> tuple[SliceUpdate, ...]:
+        """Take back the last prompt or propagation of an object (None: of whichever object was changed last).
+
+        Returns:
+            The slices whose masks changed by it; empty when there was nothing to take back.
+        """
+        if object_id is None:
+            stamps = {name: history.newest.stamp for name, history in self._histories.items() if history.newest}
+            if not stamps:
+                return ()
+            object_id = max(stamps, key=stamps.__getitem__)
+        state = self._known(object_id)
+        entry = self._histories[object_id].pop()
+        if entry is None:
+            return ()
+        return self._return_to(object_id, state, entry)
+
+    def undo_prompt(self, object_id: str) -> tuple[SliceUpdate, ...]:
+        """Take back the last prompt of an object and what was propagated since. Returns as `undo`."""
+        state = self._known(object_id)
+        entry = self._histories[object_id].pop()
+        while entry is not None and entry.action is not Action.PROMPT:
+            earlier = self._histories[object_id].pop()
+            if earlier is None:
+                break
+            entry = earlier
+        return () if entry is None else self._return_to(object_id, state, entry)
+
+    def remove_object(self, object_id: str) -> None:
+        """Forget an object, its prompts and its history. Raises PromptError for an unknown object."""
+        self._known(object_id)
+        del self._objects[object_id]
+        del self._histories[object_id]
+
+    def close(self) -> None:
+        """Give back all memory. The session must not be used afterwards."""
+        self._objects.clear()
+        self._histories.clear()
+        self._store.close()
+
+    # -- inside --------------------------------------------------------------------------------------------------------
+
+    @property
+    def encoded_count(self) -> int:
+        """How many slices the image encoder has run on, repeats included."""
+        return self._store.encoded_count
+
+    @property
+    def cached_bytes(self) -> int:
+        """Bytes of features kept now."""
+        return self._store.cached_bytes
+
+    def _checked(self, prompt: Prompt) -> Prompt:
+        return checked_prompt(prompt, self._store.plane(checked_axis(prompt.axis)))
+
+    def _known(self, object_id: str) -> ObjectState:
+        if object_id not in self._objects:
+            raise PromptError(f"There is no object '{object_id}'; give it a point, a box or a mask first.")
+        return self._objects[object_id]
+
+    def _commit(self, object_id: str, state: ObjectState, action: Action) -> None:
+        self._stamp += 1
+        history = self._histories.setdefault(object_id, History())
+        history.push(Entry(action, self._objects.get(object_id), self._stamp))
+        self._objects[object_id] = state
+
+    def _return_to(self, object_id: str, state: ObjectState, entry: Entry) -> tuple[SliceUpdate, ...]:
+        if entry.before is None:
+            del self._objects[object_id]
+            del self._histories[object_id]
+        else:
+            self._objects[object_id] = entry.before
+        return state_updates(object_id, state, entry.before, self._store)

@@ -1,0 +1,220 @@
+"""One slice, decoded: from prompts, from memory, or from a mask whose edge is to be sharpened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import Tensor
+from torch.nn import functional
+
+from ..network.features import MaskDecoding, SliceFeatures
+from ..volume.planes import SliceAxis, SlicePlane
+from .confidence import boundary_certainty
+from .memory_bank import MemorySelection, SliceMemory
+from .packed_mask import PackedMask, bounding_box
+from .predictor import SlicePredictor
+from .prompts import BoxPrompt, MaskPrompt, PointPrompt, Position, Prompt, nearest_index
+from .schedule import ChainKey
+from .slice_features import SliceFeatureStore
+from .state import SliceResult
+
+# SAM2VideoPredictor clamps earlier logits before it gives them back to the decoder.
+_PREVIOUS_LIMIT = 32.0
+# Refinement may move an edge by this share of the object's size (the square root of its area), at least 2 voxels.
+_REFINE_SHARE = 0.1
+
+
+class SliceDecoder:
+    """Decodes slices of one volume. Positions are in anatomical order; results are in array orientation."""
+
+    def __init__(self, predictor: SlicePredictor, store: SliceFeatureStore) -> None:
+        self._predictor = predictor
+        self._network = predictor.network
+        self._store = store
+
+    def answer(
+        self,
+        axis: SliceAxis,
+        position: int,
+        prompts: Sequence[Prompt],
+        previous: Tensor | None,
+        selection: MemorySelection | None,
+    ) -> SliceResult:
+        """The mask that the prompts of one slice ask for.
+
+        A mask prompt is the answer itself. Otherwise the points and the latest box since the last mask prompt are
+        decoded, box first (SAM2VideoPredictor.add_new_points_or_box).
+
+        Args:
+            prompts: all prompts of the slice, in order, all on `axis`.
+            previous: [1, 1, S/4, S/4] logits that stood on the slice before the last prompt.
+            selection: memories of other slices; None for a slice on its own.
+        """
+        features = self._store.features(axis, position)
+        plane = self._store.plane(axis)
+        last = prompts[-1]
+        if isinstance(last, MaskPrompt):
+            canonical = plane.to_canonical(last.mask)
+
+            def given() -> MaskDecoding:
+                return self._network.mask_as_output(
+                    features.embedding, features, self._predictor.resize_mask(canonical)
+                )
+
+            return self._result(plane, features, given, prompted=True, mask=PackedMask.of(last.mask))
+        points, labels = self._points(plane, prompts)
+
+        def decode() -> MaskDecoding:
+            mask_prompt = None
+            if previous is not None:
+                mask_prompt = previous.to(self._predictor.device).clamp(-_PREVIOUS_LIMIT, _PREVIOUS_LIMIT)
+            return self._network.decode(self._condition(features, selection), features, points, labels, mask_prompt)
+
+        return self._result(plane, features, decode, prompted=True)
+
+    def track(
+        self,
+        axis: SliceAxis,
+        position: int,
+        selection: MemorySelection,
+        chain: ChainKey,
+        hints: tuple[Prompt, ...] = (),
+    ) -> SliceResult:
+        """The object on a slice from memories.
+
+        Args:
+            hints: prompts that do not say where the object is (negative points), but where it is not.
+        """
+        features = self._store.features(axis, position)
+        plane = self._store.plane(axis)
+        points, labels = self._points(plane, hints) if hints else (None, None)
+
+        def decode() -> MaskDecoding:
+            return self._network.decode(self._condition(features, selection), features, points, labels)
+
+        result = self._result(plane, features, decode, prompted=False)
+        return replace(result, chain=chain, inputs=selection.fingerprint, hints=hints)
+
+    def logits_of(self, axis: SliceAxis, mask: np.ndarray) -> Tensor:
+        """Low-resolution logits of a mask in array orientation: -10 and 10 (SAM2's `_use_mask_as_output`)."""
+        canonical = self._store.plane(axis).to_canonical(mask)
+        with self._predictor.running():
+            sharp = self._predictor.resize_mask(canonical) * 20.0 - 10.0
+            small = functional.interpolate(
+                sharp, scale_factor=0.25, mode="bilinear", align_corners=False, antialias=True
+            )
+            return small.cpu()
+
+    def refine(self, axis: SliceAxis, position: int, mask: np.ndarray, selection: MemorySelection | None) -> np.ndarray:
+        """A mask (array orientation) with its edge drawn by the network; its inside and outside stay.
+
+        The mask is given as mask prompt with its box and its most interior point.
+        """
+        box = bounding_box(mask)
+        if box is None:
+            return mask.copy()
+        plane = self._store.plane(axis)
+        features = self._store.features(axis, position)
+        previous = self.logits_of(axis, mask)
+        points, labels = self._points(plane, _implied_prompts(plane, position, mask))
+
+        def decode() -> MaskDecoding:
+            conditioned = self._condition(features, selection)
+            mask_prompt = previous.to(self._predictor.device)
+            return self._network.decode(conditioned, features, points, labels, mask_prompt)
+
+        refined = self._result(plane, features, decode, prompted=True).mask.unpack()
+        reach = max(2, round(_REFINE_SHARE * float(np.sqrt(mask.sum()))))
+        inner = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1] > reach
+        outer = ndimage.distance_transform_edt(~mask) <= reach
+        return inner | (refined & outer)
+
+    def _condition(self, features: SliceFeatures, selection: MemorySelection | None) -> Tensor:
+        if selection is None:
+            return self._network.condition(features.embedding, [], [])
+        device = self._predictor.device
+        return self._network.condition(
+            features.embedding,
+            selection.memory_items(device, self._predictor.dtype),
+            selection.pointer_items(device),
+            selection.max_pointers,
+        )
+
+    def _points(self, plane: SlicePlane, prompts: Sequence[Prompt]) -> tuple[Tensor, Tensor]:
+        """SAM2's points [1, P, 2] and labels [1, P]: the latest box's corners (2, 3), then the points (1, 0)."""
+        size = self._predictor.image_size
+        coordinates: list[tuple[float, float]] = []
+        labels: list[int] = []
+        start = max((place + 1 for place, entry in enumerate(prompts) if isinstance(entry, MaskPrompt)), default=0)
+        boxes = [entry for entry in prompts[start:] if isinstance(entry, BoxPrompt)]
+        if boxes:
+            corner_a, corner_b = (_voxel(corner) for corner in (boxes[-1].corner_a, boxes[-1].corner_b))
+            x0, y0, x1, y1 = plane.box_to_network(corner_a, corner_b, size)
+            coordinates += [(x0, y0), (x1, y1)]
+            labels += [2, 3]
+        clicks = [entry for entry in prompts[start:] if isinstance(entry, PointPrompt)]
+        if clicks:
+            placed = plane.to_network(np.array([entry.position for entry in clicks]), size)
+            coordinates += [(float(x), float(y)) for x, y in placed]
+            labels += [int(entry.positive) for entry in clicks]
+        device = self._predictor.device
+        return (
+            torch.tensor([coordinates], dtype=torch.float32, device=device),
+            torch.tensor([labels], dtype=torch.int32, device=device),
+        )
+
+    def _result(
+        self,
+        plane: SlicePlane,
+        features: SliceFeatures,
+        decode: Callable[[], MaskDecoding],
+        *,
+        prompted: bool,
+        mask: PackedMask | None = None,
+    ) -> SliceResult:
+        """Run the decoder, encode its mask into a memory, and bring all to host memory."""
+
+        def step() -> tuple[MaskDecoding, Tensor, np.ndarray]:
+            decoding = decode()
+            memory = self._network.encode_memory(
+                features.embedding, decoding.logits, decoding.object_score, prompted=prompted
+            )
+            picture = self._predictor.mask_at_slice_size(decoding.logits, _picture_shape(plane))
+            return decoding, memory, picture
+
+        decoding, memory, picture = self._predictor.run(step)
+        logits = decoding.logits.float().cpu()
+        return SliceResult(
+            mask=PackedMask.of(plane.restore(picture)) if mask is None else mask,
+            iou=float(decoding.iou[0]),
+            object_score=float(decoding.object_score[0, 0]),
+            boundary=boundary_certainty(logits),
+            logits=logits,
+            memory=SliceMemory.of(memory, decoding.pointer),
+        )
+
+
+def _picture_shape(plane: SlicePlane) -> tuple[int, int]:
+    """Rows and columns of a slice in canonical orientation."""
+    return plane.shape_ijk[plane.row_axis], plane.shape_ijk[plane.column_axis]
+
+
+def _voxel(position: Position) -> np.ndarray:
+    return np.array([nearest_index(value) for value in position])
+
+
+def _implied_prompts(plane: SlicePlane, position: int, mask: np.ndarray) -> list[Prompt]:
+    """Box and most interior point of a mask in array orientation."""
+    picture = plane.to_canonical(mask)
+    rows, columns = np.nonzero(picture)
+    depth = ndimage.distance_transform_edt(np.pad(picture, 1))[1:-1, 1:-1]
+    row, column = np.unravel_index(int(depth.argmax()), depth.shape)
+    pixels = np.array([[columns.min(), rows.min()], [columns.max(), rows.max()], [column, row]])
+    corner_a, corner_b, inside = (
+        (float(i), float(j), float(k)) for i, j, k in plane.from_pixels(pixels, plane.order(position))
+    )
+    return [BoxPrompt(plane.axis, corner_a, corner_b), PointPrompt(plane.axis, inside, True)]

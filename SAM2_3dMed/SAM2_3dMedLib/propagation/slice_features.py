@@ -1,0 +1,146 @@
+"""The volume as the network sees it: slices prepared, encoded at most once, and put in context of their neighbors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..network.features import BoundaryMaps, SliceFeatures
+from ..volume import intensity
+from ..volume.images import Volume
+from ..volume.planes import SliceAxis, SlicePlane
+from .features_cache import CacheBudget, TieredCache
+from .predictor import SlicePredictor
+
+
+@dataclass(frozen=True)
+class _Key:
+    axis: SliceAxis
+    position: int
+    adapted: bool
+
+
+@dataclass(frozen=True)
+class _AdaptedMaps:
+    """What the adapter and the boundary branch made of a slice; the high-resolution maps stay with the raw features."""
+
+    embedding: Tensor
+    boundary: BoundaryMaps | None
+
+    @property
+    def nbytes(self) -> int:
+        extra = 0 if self.boundary is None else self.boundary.features.nbytes + self.boundary.logits.nbytes
+        return self.embedding.nbytes + extra
+
+    def to(self, device: torch.device | str) -> _AdaptedMaps:
+        boundary = self.boundary
+        if boundary is not None:
+            boundary = BoundaryMaps(boundary.features.to(device), boundary.logits.to(device))
+        return _AdaptedMaps(self.embedding.to(device), boundary)
+
+
+class SliceFeatureStore:
+    """Features of any slice of one volume along any axis. Shared by all objects of a session.
+
+    Positions are in anatomical order along the axis.
+    """
+
+    def __init__(
+        self,
+        predictor: SlicePredictor,
+        volume: Volume,
+        window: intensity.Window,
+        budget: CacheBudget | None = None,
+    ) -> None:
+        self._predictor = predictor
+        self._volume = volume
+        self._window = window
+        self._planes = {axis: SlicePlane.of(volume.geometry, axis) for axis in SliceAxis}
+        self._cache: TieredCache[SliceFeatures | _AdaptedMaps] = TieredCache(
+            predictor.device, budget or CacheBudget.default(predictor.device)
+        )
+        self._forget = predictor.on_low_memory(self._cache.release_device)
+        self.encoded_count = 0
+
+    @property
+    def cached_bytes(self) -> int:
+        """Bytes kept now, on the device and in host memory."""
+        return self._cache.device_bytes + self._cache.host_bytes
+
+    def plane(self, axis: SliceAxis) -> SlicePlane:
+        return self._planes[axis]
+
+    def image(self, axis: SliceAxis, position: int) -> np.ndarray:
+        """The slice in 0..1, float32, canonical orientation."""
+        plane = self._planes[axis]
+        return intensity.apply_window(plane.extract(self._volume.array, plane.order(position)), self._window)
+
+    def prefetch(self, axis: SliceAxis, positions: Sequence[int]) -> None:
+        """Encode the slices that these positions need and that are not cached, in batches."""
+        radius = self._predictor.network.adapter_radius
+        wanted: list[int] = []
+        for position in positions:
+            if _Key(axis, position, True) in self._cache:
+                continue
+            window = self._window_of(axis, position, radius)
+            wanted += [near for near in window if near not in wanted and _Key(axis, near, False) not in self._cache]
+        self._encode(axis, wanted)
+
+    def features(self, axis: SliceAxis, position: int) -> SliceFeatures:
+        """Features of one slice, batch size 1: embedding after the adapter, boundary maps if the network has them."""
+        raw = self._raw(axis, [position])[position]
+        network = self._predictor.network
+        if network.adapter_radius == 0 and network.boundary is None:
+            return raw
+        key = _Key(axis, position, True)
+        adapted = self._cache.get(key)
+        if adapted is None:
+            near = self._window_of(axis, position, network.adapter_radius)
+            neighbors = self._raw(axis, sorted(set(near)))
+            adapted = self._predictor.run(lambda: self._adapt(position, near, neighbors))
+            self._cache.put(key, adapted)
+        return replace(raw, embedding=adapted.embedding, boundary=adapted.boundary)
+
+    def clear(self) -> None:
+        """Give back the memory; features are computed again when needed."""
+        self._cache.clear()
+
+    def close(self) -> None:
+        """Give back the memory for good."""
+        self._cache.clear()
+        self._forget()
+
+    def _window_of(self, axis: SliceAxis, position: int, radius: int) -> list[int]:
+        """Positions t-r..t+r, those beyond the volume's ends clamped."""
+        last = self._planes[axis].slice_count - 1
+        return [min(max(position + offset, 0), last) for offset in range(-radius, radius + 1)]
+
+    def _raw(self, axis: SliceAxis, positions: Sequence[int]) -> dict[int, SliceFeatures]:
+        found = {position: self._cache.get(_Key(axis, position, False)) for position in positions}
+        missing = [position for position, value in found.items() if value is None]
+        found.update(self._encode(axis, missing))
+        return found
+
+    def _encode(self, axis: SliceAxis, positions: Sequence[int]) -> dict[int, SliceFeatures]:
+        if not positions:
+            return {}
+        encoded = self._predictor.encode_slices([self.image(axis, position) for position in positions])
+        self.encoded_count += len(positions)
+        for position, features in zip(positions, encoded, strict=True):
+            self._cache.put(_Key(axis, position, False), features)
+        return dict(zip(positions, encoded, strict=True))
+
+    def _adapt(self, position: int, near: Sequence[int], neighbors: dict[int, SliceFeatures]) -> _AdaptedMaps:
+        network = self._predictor.network
+        middle = len(near) // 2
+        raw = neighbors[position]
+        embeddings = torch.stack([neighbors[entry].embedding for entry in near], dim=1)
+        # A clamped entry repeats its neighbor and is masked out.
+        inside = [entry == position + offset - middle for offset, entry in enumerate(near)]
+        valid = torch.tensor([inside], device=embeddings.device)
+        embedding = network.contextualize(embeddings, valid)[:, middle]
+        return _AdaptedMaps(embedding, network.detect_boundary(embedding, raw))
