@@ -19,6 +19,7 @@ from .controller_state import Change, Job, JobKind, Listeners, ObjectKey, Phase,
 from .controller_undo import UndoMapping
 from .controller_writes import WriteQueue
 from .engine_settings import EngineSettings
+from .prompt_cache import PromptCache
 from .translation import _
 
 
@@ -35,7 +36,7 @@ class Controller(PromptsMixin, AnswersMixin, ReviewMixin):
         self.scene = scene
         self.client = client
         self.scheduler = scheduler
-        self.store = store
+        self.store = PromptCache(store)
         self.listeners = Listeners()
         self.settings = EngineSettings()
         self.undo = UndoMapping()
@@ -51,7 +52,7 @@ class Controller(PromptsMixin, AnswersMixin, ReviewMixin):
         self._jobs: dict[int, Job] = {}
         self._unsent: set[ObjectKey] = set()
         self._loaded: EngineSettings | None = None
-        self._markups = markups_factory(self.move_prompt, self.delete_prompt) if markups_factory else None
+        self._markups = markups_factory(self._marker_moved, self._marker_deleted) if markups_factory else None
         self._watch = SceneWatch(self)
         self._queue = WriteQueue(scheduler, self._write_slice, self._writes_done)
         self._init_answers()
@@ -219,6 +220,13 @@ class Controller(PromptsMixin, AnswersMixin, ReviewMixin):
         self.undo.forget()
         self._forget_reviews(None)
         self._unsent.clear()
+        self.store.forget()
+
+    def scene_loaded(self) -> None:
+        """A scene was loaded into this one: its prompts may be among ours."""
+        self.store.forget()
+        self.refresh_context()
+        self._prompts_changed()
 
     def segmentation_removed(self, node) -> None:
         """A segmentation is about to go."""

@@ -98,6 +98,13 @@ class PromptsMixin:
             self.store.remove(self.segmentation_node, self.key.segment_id, prompt_id)
             self._send_prompts(slices_of([old]))
 
+    def _marker_moved(self, prompt_id: str, prompt) -> None:
+        # The markup is still in the hands of the view that reports this; it is made anew when the view has let go.
+        self.scheduler.call_later(0, lambda: self.move_prompt(prompt_id, prompt))
+
+    def _marker_deleted(self, prompt_id: str) -> None:
+        self.scheduler.call_later(0, lambda: self.delete_prompt(prompt_id))
+
     def delete_last_prompt(self) -> None:
         """Take the newest prompt back."""
         if self.prompts:

@@ -19,6 +19,7 @@ class SceneWatch:
         scene = self._controller.scene
         self._observe(scene, scene.NodeAboutToBeRemovedEvent, self._on_node_about_to_be_removed)
         self._observe(scene, scene.StartCloseEvent, self._on_start_close)
+        self._observe(scene, scene.EndImportEvent, self._on_end_import)
         self._observe(editor_node, vtk.vtkCommand.ModifiedEvent, self._on_editor_modified)
         self.follow(editor_node.GetSegmentationNode())
 
@@ -60,6 +61,9 @@ class SceneWatch:
 
     def _on_start_close(self, scene, event) -> None:
         self._controller.scene_closing()
+
+    def _on_end_import(self, scene, event) -> None:
+        self._controller.scene_loaded()
 
     def _on_editor_modified(self, node, event) -> None:
         self.follow(node.GetSegmentationNode())

@@ -10,6 +10,7 @@ import numpy as np
 
 from .controller_state import Change
 from .effect_mouse import MouseTool
+from .prompt_markups import box_outline
 from .review_strip import ReviewStrip
 from .slice_view import SliceView
 from .stroke_mask import brush_mask, in_plane_axes, lasso_mask, outline, slice_shape
@@ -244,7 +245,7 @@ class EffectSession:
             if hasattr(prompt, "position"):
                 ijk = [prompt.position]
             elif hasattr(prompt, "corner_a"):
-                ijk = box_corners(prompt)
+                ijk = box_outline(prompt)
             else:
                 continue
             points.extend(ijk)
@@ -256,24 +257,8 @@ class EffectSession:
         return xyz[near], [prompt_id for prompt_id, keep in zip(ids, near, strict=True) if keep]
 
 
-def box_corners(prompt) -> list[tuple[float, float, float]]:
-    """Corners of a box prompt in voxels (i, j, k), in order around it."""
-    row, column = in_plane_axes(prompt.axis)
-    corners = []
-    for use_row, use_column in ((0, 0), (0, 1), (1, 1), (1, 0)):
-        corner = list(prompt.corner_a)
-        corner[row] = (prompt.corner_a, prompt.corner_b)[use_row][row]
-        corner[column] = (prompt.corner_a, prompt.corner_b)[use_column][column]
-        corners.append(tuple(corner))
-    return corners
-
-
 def prompt_lines(source, view: SliceView, prompt) -> list[Line]:
-    """Boxes and mask prompts as lines, on their own slice; points are control points of the application."""
-    if hasattr(prompt, "corner_a"):
-        corners = np.asarray(box_corners(prompt), dtype=float)
-        xyz = view.ras_to_xyz(source.ijk_to_world(corners))
-        return [Line(xyz[:, :2], POSITIVE_COLOR, closed=True)] if (np.abs(xyz[:, 2]) <= 0.5).all() else []
+    """The outline of a mask prompt, on its own slice; points and boxes are markups (`prompt_markups`)."""
     if hasattr(prompt, "mask"):
         edges = outline(np.asarray(prompt.mask)).reshape(-1, 2)
         row, column = in_plane_axes(prompt.axis)
