@@ -1,8 +1,8 @@
 """A stand-in for the inference process, for tests of the controller that are about the controller.
 
 It answers each request as the real one does (same messages, from the event loop), with masks that are known in advance:
-a disk of `radius` voxels around each positive point without those around negative ones, a box as it is, a mask prompt as
-it is. The real process is used in test_controller_with_worker.py.
+a disk of `radius` voxels around each positive point without those around negative ones, a box as it is, a mask prompt
+as it is. The real process is used in test_controller_with_worker.py.
 """
 
 from __future__ import annotations

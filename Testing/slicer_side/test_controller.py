@@ -90,10 +90,9 @@ def test_the_clicked_voxel_is_the_prompt_in_every_orientation(orientation, ijk_t
         bench.activate()
         view = bench.add_view(orientation, bench.world(*CENTER))
         bench.session.refresh_views()
-        target = np.array(CENTER) + (3, -2, 0)
-        target[bench.controller.source.view_axis(view.node)[0]] = CENTER[
-            bench.controller.source.view_axis(view.node)[0]
-        ]
+        axis = bench.controller.source.view_axis(view.node)[0]
+        target = np.array(CENTER) + np.array([3, -2, 0])
+        target[axis] = CENTER[axis]
         bench.run()
         click_at(bench, view, target)
         prompt = bench.controller.prompts[0].prompt
@@ -101,7 +100,6 @@ def test_the_clicked_voxel_is_the_prompt_in_every_orientation(orientation, ijk_t
         assert np.abs(np.array(prompt.position) - target).max() <= 1.0, (prompt, target)
         voxels = bench.voxels("A")
         assert voxels[tuple(np.rint(prompt.position).astype(int)[::-1])]
-        axis = bench.controller.source.view_axis(view.node)[0]
         assert np.flatnonzero(voxels.any(axis=tuple(a for a in (0, 1, 2) if a != 2 - axis))).size == 1
     finally:
         bench.close()

@@ -1,4 +1,4 @@
-"""The whole tool without the desktop: scene, editor node with its logic, views, controller, session; a worker to choose."""
+"""The whole tool without the desktop: scene, editor node and logic, views, controller, session; a worker to choose."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from SAM2_3dMedLib.slicer_side.scheduling import ManualScheduler
 from SAM2_3dMedLib.slicer_side.segment_targets import EditorLogicTarget
 from SAM2_3dMedLib.slicer_side.segment_writer import SegmentWriter
 from SAM2_3dMedLib.slicer_side.slice_view import SliceView
+from SAM2_3dMedLib.slicer_side.volume_source import read_volume_source
 
 SHAPE = (20, 48, 64)  # K, J, I
 OBLIQUE = np.array([[0.9, 0.2, 0.1, -30.0], [-0.15, 0.95, 0.3, -25.0], [0.05, -0.25, 2.2, -20.0], [0, 0, 0, 1.0]])
@@ -90,7 +91,7 @@ class ToolBench:
         return mrml.segment_array(self.segmentation, segment, self.volume)
 
     def world(self, i, j, k) -> tuple[float, float, float]:
-        return tuple(self.controller.source.ijk_to_world(np.array([[i, j, k]], dtype=float))[0])
+        return tuple(read_volume_source(self.volume).ijk_to_world(np.array([[i, j, k]], dtype=float))[0])
 
     def undo(self) -> None:
         """Ctrl+Z in the editor."""
