@@ -77,7 +77,7 @@ class SliceFeatureStore:
     def image(self, axis: SliceAxis, position: int) -> np.ndarray:
         """The slice in 0..1, float32, canonical orientation."""
         plane = self._planes[axis]
-        return intensity.apply_window(plane.extract(self._volume.array, plane.order(position)), self._window)
+        return intensity.apply(plane.extract(self._volume.array, plane.order(position)), self._window)
 
     def prefetch(self, axis: SliceAxis, positions: Sequence[int]) -> None:
         """Encode the slices that these positions need and that are not cached, in batches."""
