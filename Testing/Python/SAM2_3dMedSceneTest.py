@@ -1,0 +1,87 @@
+"""The tool and the scene in the application: save and load, close while running, delete while running, two editors."""
+# ruff: noqa: N802, PT009
+
+import tempfile
+from pathlib import Path
+
+import slicer
+from SAM2_3dMedTestTools import EFFECT, ToolTest, runAsScript
+
+LIVER = 6
+
+
+class SAM2_3dMedSceneTest(ToolTest):  # noqa: N801
+    def test_promptsComeBackWithTheScene(self):
+        self.click(self.middleOf(LIVER))
+        with tempfile.TemporaryDirectory() as folder:
+            path = str(Path(folder) / "scene.mrb")
+            self.assertTrue(slicer.util.saveScene(path))
+            slicer.mrmlScene.Clear(0)
+            slicer.app.processEvents()
+            slicer.util.loadScene(path)
+        self.segmentation = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLSegmentationNode")
+        self.volume = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLScalarVolumeNode")
+        self.segment = self.segmentation.GetSegmentation().GetNthSegmentID(0)
+        self.editor.setSegmentationNode(self.segmentation)
+        self.editor.setSourceVolumeNode(self.volume)
+        self.editor.setCurrentSegmentID(self.segment)
+        self.editor.setActiveEffectByName(EFFECT)
+        self.waitFor(lambda: len(self.controller.prompts) == 1, "the prompt is there again")
+        self.assertTrue(self.controller.propagate())
+        self.waitUntilDone()
+        self.assertGreater(len(self.slicesWithVoxels()), 3)
+
+    def test_sceneClosedWhileRunning(self):
+        self.click(self.middleOf(LIVER))
+        self.controller.propagate()
+        self.waitFor(lambda: len(self.slicesWithVoxels()) >= 2, "it runs")
+        slicer.mrmlScene.Clear(0)
+        for _turn in range(20):
+            slicer.app.processEvents()
+        self.assertFalse(self.controller.status.running)
+
+    def test_volumeAndSegmentDeletedWhileRunning(self):
+        self.click(self.middleOf(LIVER))
+        self.controller.propagate()
+        self.waitFor(lambda: len(self.slicesWithVoxels()) >= 2, "it runs")
+        self.segmentation.GetSegmentation().RemoveSegment(self.segment)
+        self.waitFor(lambda: not self.controller.status.running, "it stops with its segment")
+        self.segment = self.addSegment("second")
+        self.click(self.middleOf(LIVER))
+        self.controller.propagate()
+        self.waitFor(lambda: len(self.slicesWithVoxels()) >= 2, "it runs again")
+        slicer.mrmlScene.RemoveNode(self.volume)
+        self.waitFor(lambda: not self.controller.status.running, "it stops with its volume")
+
+    def test_theEffectWorksInSlicersOwnSegmentEditor(self):
+        slicer.util.selectModule("SegmentEditor")
+        editor = slicer.modules.SegmentEditorWidget.editor
+        editor.setActiveEffectByName(EFFECT)
+        self.waitFor(lambda: self.controller.status.phase.name == "READY", "the engine is ready there too")
+        self.click(self.middleOf(LIVER))
+        self.assertEqual(len(self.slicesWithVoxels()), 1)
+        editor.undo()
+        self.waitFor(lambda: not self.voxels().any(), "undo of that editor")
+        self.click(self.middleOf(LIVER))
+        slicer.util.selectModule("SAM2_3dMed")
+        self.assertEqual(self.editor.activeEffect().name, EFFECT)
+        self.assertEqual(len(self.controller.prompts), 1)
+        self.assertTrue(self.controller.propagate())
+        self.waitUntilDone()
+        self.assertGreater(len(self.slicesWithVoxels()), 3)
+
+    def test_reloadOfTheModuleWhileRunning(self):
+        self.click(self.middleOf(LIVER))
+        self.controller.propagate()
+        self.waitFor(lambda: len(self.slicesWithVoxels()) >= 2, "it runs")
+        slicer.util.reloadScriptedModule("SAM2_3dMed")
+        slicer.app.processEvents()
+        done = self.slicesWithVoxels()
+        self.assertGreaterEqual(len(done), 2)
+        self.editor = slicer.modules.SAM2_3dMedWidget.editorPanel.editor
+        self.editor.setActiveEffectByName(EFFECT)
+        self.waitFor(lambda: len(self.controller.prompts) == 1, "the prompts are still there")
+
+
+if __name__ == "__main__":
+    runAsScript(SAM2_3dMedSceneTest)
