@@ -1,5 +1,5 @@
 """What the in-application tests share: sample volumes with their labels, mouse and keyboard, waiting, exit status."""
-# ruff: noqa: N802, N803, N806
+# ruff: noqa: N802, N803
 
 import sys
 import time

@@ -83,7 +83,7 @@ class SAM2_3dMedWorkflowTest(ToolTest):  # noqa: N801
         self.waitUntilDone()
         done = self.slicesWithVoxels()
         self.assertGreaterEqual(len(done), 2)
-        self.click(self.middleOf(LIVER)[:2] + (done[0],))
+        self.click((*self.middleOf(LIVER)[:2], done[0]))
         self.assertEqual(self.controller.status.error, "")
 
     def test_correctionsOnAnySliceAreUsed(self):
