@@ -1,0 +1,212 @@
+"""Volumes from files: NIfTI, NRRD, MHA/MHD and DICOM folders, read by SimpleITK, never resampled and never converted
+to another dtype.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import SimpleITK as sitk  # noqa: N813 - its customary name
+
+from .dicom import choose_series
+from .errors import VolumeError
+from .geometry import FloatArray, Geometry, affine_from_parts, ras_from_lps
+from .integrity import check_whole_file
+from .intensity import Window
+from .itk_quiet import itk_errors, reason
+from .label_maps import SegmentInfo, write_label_map
+
+__all__ = ["SegmentInfo", "Volume", "VolumeError", "read_volume", "write_label_map"]
+
+_READABLE = "NIfTI, NRRD, MHA or MHD file, or a folder of DICOM slices"
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """One scalar image on its grid.
+
+    array: [K, J, I], any integer or floating dtype. ijk_to_ras: affine [4, 4], mm. name: for messages and file names.
+    modality: DICOM's word ("CT", "MR") where the file says it. source: the file or folder. declared_window: the
+    window that the file's header asks for. notes: sentences for the user about choices made in reading. Raises
+    VolumeError when it cannot be segmented: not three axes, an axis of length 1, values that are not real numbers, no
+    finite value, or no valid grid.
+    """
+
+    array: npt.NDArray
+    ijk_to_ras: FloatArray
+    name: str = ""
+    modality: str | None = None
+    source: Path | None = None
+    declared_window: Window | None = None
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check_array(self.array, self.name or "The image")
+        object.__setattr__(self, "ijk_to_ras", self.geometry.ijk_to_ras)
+
+    @property
+    def shape_ijk(self) -> tuple[int, int, int]:
+        """Number of voxels along i, j, k."""
+        k, j, i = self.array.shape
+        return (i, j, k)
+
+    @property
+    def geometry(self) -> Geometry:
+        """The grid."""
+        return Geometry(self.ijk_to_ras, self.shape_ijk)
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Distance in mm between neighboring voxels along i, j, k."""
+        return self.geometry.spacing
+
+
+def read_volume(path: str | os.PathLike[str]) -> Volume:
+    """Read one 3D scalar image: a file, or the largest series of a folder of DICOM slices.
+
+    Voxels, their order and the grid are those of the file, also left-handed and oblique; DICOM and NIfTI rescaling is
+    applied by SimpleITK. Raises VolumeError: missing, not an image, truncated, 4D, color or vector, a single slice,
+    all NaN, empty, not numeric.
+    """
+    source = Path(path).expanduser()
+    if source.is_dir():
+        return _read_dicom(source)
+    if not source.exists():
+        raise VolumeError(f"The image '{source}' does not exist; check the path.")
+    reader = _header(source)
+    _check_header(reader, f"'{source.name}'")
+    check_whole_file(source)
+    image = _execute(reader, source)
+    return _volume(image, _tags(reader), source, ())
+
+
+def _read_dicom(folder: Path) -> Volume:
+    series = choose_series(folder)
+    first = _header(Path(series.files[0]))
+    _check_header(first, f"The DICOM series in '{folder}'", slices=len(series.files))
+    if len(series.files) == 1:
+        return _volume(_execute(first, folder), _tags(first), folder, series.notes)
+    reader = sitk.ImageSeriesReader()
+    reader.SetFileNames(series.files)
+    middle = _header(Path(series.files[len(series.files) // 2]))
+    return _volume(_execute(reader, folder), _tags(middle), folder, series.notes)
+
+
+def _header(path: Path) -> sitk.ImageFileReader:
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        with itk_errors():
+            reader.ReadImageInformation()
+    except RuntimeError as error:
+        if not os.access(path, os.R_OK):
+            raise VolumeError(f"'{path}' may not be read; check its permissions.") from error
+        if path.stat().st_size == 0:
+            raise VolumeError(f"'{path}' is an empty file; copy or export the image again.") from error
+        if "orthonormal" in str(error).lower():
+            raise VolumeError(
+                f"'{path.name}' has axes that are not at right angles; resample it on a rectangular grid first."
+            ) from error
+        raise VolumeError(f"'{path.name}' cannot be read as an image ({reason(error)}); give a {_READABLE}.") from error
+    return reader
+
+
+def _tags(reader: sitk.ImageFileReader) -> dict[str, str]:
+    return {key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys()}
+
+
+def _check_header(reader: sitk.ImageFileReader, what: str, slices: int = 1) -> None:
+    size = list(reader.GetSize())
+    if reader.GetNumberOfComponents() > 1:
+        raise VolumeError(
+            f"{what} holds {reader.GetNumberOfComponents()} values a voxel (a color, vector or layered image); "
+            "export it as one gray-scale volume."
+        )
+    if "complex" in sitk.GetPixelIDValueAsString(reader.GetPixelID()).lower():
+        raise VolumeError(f"{what} holds complex numbers; export its magnitude as a gray-scale volume.")
+    if len(size) > 3 and max(size[3:]) > 1:
+        raise VolumeError(
+            f"{what} has {len(size)} dimensions ({' x '.join(map(str, size))}); export one time point as a 3D volume."
+        )
+    if len(size) < 3 or (size[2] == 1 and slices == 1):
+        raise VolumeError(
+            f"{what} is a single slice; give a volume of several slices (for DICOM the folder that holds them all)."
+        )
+    if len(size) > 3:
+        reader.SetExtractSize([*size[:3], *[0] * (len(size) - 3)])
+
+
+def _execute(reader: sitk.ImageFileReader | sitk.ImageSeriesReader, path: Path) -> sitk.Image:
+    try:
+        with itk_errors():
+            return reader.Execute()
+    except RuntimeError as error:
+        if "allocat" in str(error).lower() or "bad_alloc" in str(error).lower():
+            raise VolumeError(f"'{path}' does not fit into this computer's memory; crop it first.") from error
+        raise VolumeError(
+            f"'{path}' is truncated, damaged or without its data file; copy or export it again."
+        ) from error
+
+
+def _volume(image: sitk.Image, tags: Mapping[str, str], source: Path, notes: tuple[str, ...]) -> Volume:
+    lps = affine_from_parts(image.GetOrigin(), image.GetSpacing(), image.GetDirection())
+    modality = (tags.get("0008|0060") or tags.get("modality") or tags.get("Modality") or "").strip().upper()
+    return Volume(
+        array=sitk.GetArrayFromImage(image),
+        ijk_to_ras=ras_from_lps(lps),
+        name=source.name.split(".")[0] or source.name,
+        modality=modality or None,
+        source=source,
+        declared_window=_declared_window(tags),
+        notes=notes,
+    )
+
+
+# Pairs of header fields (all formats; SimpleITK hands them on as text). Center and width: DICOM's tags, which ITK's
+# writers also put into NRRD and MHA, and the names they have in NRRD files of other tools. Limits: NIfTI's display
+# range.
+_CENTER_WIDTH_FIELDS = (("0028|1050", "0028|1051"), ("WindowCenter", "WindowWidth"), ("window_center", "window_width"))
+_LIMIT_FIELDS = (("cal_min", "cal_max"),)
+
+
+def _declared_window(tags: Mapping[str, str]) -> Window | None:
+    for center_field, width_field in _CENTER_WIDTH_FIELDS:
+        center, width = _number(tags.get(center_field)), _number(tags.get(width_field))
+        if center is not None and width is not None and width > 0:
+            return Window.centered(center, width)
+    for lower_field, upper_field in _LIMIT_FIELDS:
+        lower, upper = _number(tags.get(lower_field)), _number(tags.get(upper_field))
+        if lower is not None and upper is not None and lower < upper:
+            return Window(lower, upper)
+    return None
+
+
+def _number(text: str | None) -> float | None:
+    """The first number of a DICOM multi-value or plain text; None where there is none, as headers hold anything."""
+    try:
+        value = float((text or "").split("\\")[0])
+    except ValueError:
+        return None
+    return value if np.isfinite(value) else None
+
+
+def _check_array(array: npt.NDArray, name: str) -> None:
+    if array.ndim != 3:
+        raise VolumeError(f"{name} has {array.ndim} dimensions instead of 3; give one gray-scale volume.")
+    if not (np.issubdtype(array.dtype, np.integer) or np.issubdtype(array.dtype, np.floating)):
+        raise VolumeError(f"{name} holds {array.dtype} values; give an image of real numbers.")
+    if array.size == 0:
+        raise VolumeError(f"{name} is empty; choose another image.")
+    if min(array.shape) == 1:
+        size = " x ".join(map(str, array.shape[::-1]))
+        raise VolumeError(
+            f"{name} is a single slice ({size} voxels); give a volume with at least two voxels along each axis."
+        )
+    # Slice by slice: a mask of the whole array would need another byte a voxel.
+    if np.issubdtype(array.dtype, np.floating) and not any(np.isfinite(plane).any() for plane in array):
+        raise VolumeError(f"{name} holds no finite value (all NaN or infinite); choose another image.")
