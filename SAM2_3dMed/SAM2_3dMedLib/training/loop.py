@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from .batches import BatchMaker
 from .clip_forward import ClipForward, StepOutcome
+from .distributed import Processes, StepFacts, join_processes
 from .losses import LossTerms
 from .pack import CaseInfo, PackError
 from .recipe import Recipe, RecipeError, Stage, read_recipe
@@ -55,14 +56,20 @@ def stage_progress(stage: Stage, step: int, seconds: float) -> float:
 class Trainer:
     """Trains one recipe on one device. `log` receives one JSON line per logged step."""
 
-    def __init__(self, recipe: Recipe, store: CaseStore, device: torch.device, log: Path) -> None:
+    def __init__(
+        self, recipe: Recipe, store: CaseStore, device: torch.device, log: Path, processes: Processes | None = None
+    ) -> None:
         self.recipe = recipe
         self.device = device
+        self.processes = processes or Processes()
         self.training, self.holdout = store.split_holdout(recipe.holdout)
         self.state = TrainState(recipe, device)
         self.log = log
         self.bad_in_a_row = 0
         self._batches: dict[str, int] = {}
+        self._agreed = StepFacts(0.0, False, False)
+        self._step_ended = 0.0
+        self._deadline = math.inf
         self._random_before_draw: dict[str, Any] | None = None
 
     @property
@@ -91,10 +98,16 @@ class Trainer:
             outcome = forward.images(batch) if stage.kind == "images" else forward.clip(batch)
         total = outcome.terms.total(stage.losses)
         total.backward()
+        bad = self.processes.world > 1 and not bool(torch.isfinite(total.detach()))
+        now = time.monotonic()
+        self._agreed = self.processes.average(
+            state.network.parameters(), StepFacts(now - self._step_ended, now >= self._deadline, bad)
+        )
+        self._step_ended = now
         trained = [parameter for parameter in state.network.parameters() if parameter.grad is not None]
         norm = torch.nn.utils.clip_grad_norm_(trained, self.recipe.gradient_clip, foreach=True)
         following = self._draw(batch_maker)
-        if math.isfinite(float(norm)) and math.isfinite(float(total.detach())):
+        if math.isfinite(float(norm)) and math.isfinite(float(total.detach())) and not self._agreed.bad:
             self.bad_in_a_row = 0
             state.optimizer.step()
             state.update_average()
@@ -103,7 +116,7 @@ class Trainer:
         state.optimizer.zero_grad(set_to_none=True)
         progress.step += 1
         progress.stage_step += 1
-        progress.images += batch.images.shape[0] * batch.images.shape[1]
+        progress.images += batch.images.shape[0] * batch.images.shape[1] * self.processes.world
         return outcome, following
 
     def save(self, folder: Path) -> None:
@@ -116,7 +129,7 @@ class Trainer:
 
     def validate(self) -> None:
         """Score the averaged weights on held-out cases and log it; nothing happens without held-out cases."""
-        if not self.holdout.cases:
+        if not self.holdout.cases or not self.processes.first:
             return
         stage = self.recipe.stages[min(self.state.progress.stage, len(self.recipe.stages) - 1)]
         network = self.state.averaged_network()
@@ -142,9 +155,11 @@ class Trainer:
         maker = BatchMaker(self.training, stage, state.rng, state.generator)
         forward = ClipForward(state.network, stage.prompts, stage.losses, state.rng, state.generator)
         batch = self._draw(maker)
-        last = saved = time.monotonic()
-        logged_images, logged_at = progress.images, last
-        bar = tqdm(desc=stage.name, unit="step", initial=progress.stage_step, mininterval=10.0)
+        self._step_ended = saved = logged_at = time.monotonic()
+        self._deadline = deadline
+        logged_images = progress.images
+        quiet = not self.processes.first
+        bar = tqdm(desc=stage.name, unit="step", initial=progress.stage_step, mininterval=10.0, disable=quiet)
         while stage_progress(stage, progress.stage_step, progress.stage_seconds) < 1.0:
             try:
                 outcome, batch = self.step(maker, forward, stage, batch)
@@ -153,19 +168,18 @@ class Trainer:
                 self._shrink(stage)
                 bar.close()
                 return
+            progress.stage_seconds += self._agreed.seconds
             now = time.monotonic()
-            progress.stage_seconds += now - last
-            last = now
             bar.update()
             if progress.step % self.recipe.log_every == 0:
                 rate = (progress.images - logged_images) / max(now - logged_at, 1e-6)
                 logged_images, logged_at = progress.images, now
                 self._write(self._facts(stage, outcome, rate))
-            if resume is not None and now - saved > SAVE_EVERY_SECONDS:
+            if resume is not None and self.processes.first and now - saved > SAVE_EVERY_SECONDS:
                 self.save(resume)
-                saved = last = logged_at = time.monotonic()
+                saved = self._step_ended = logged_at = time.monotonic()
                 logged_images = progress.images
-            if now >= deadline:
+            if self._agreed.stop:
                 bar.close()
                 return
         bar.close()
@@ -208,6 +222,8 @@ class Trainer:
         }
 
     def _write(self, facts: dict[str, Any]) -> None:
+        if not self.processes.first:
+            return
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(_without_nan(facts)) + "\n")
@@ -239,7 +255,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         recipe = read_recipe(options.recipe)
-        device = chosen_device(options.device)
+        processes, device = join_processes(chosen_device(options.device))
         packs = sorted(options.packs.glob("*.npz"))
 
         def keep(info: CaseInfo) -> bool:
@@ -249,18 +265,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         log = options.output / "log.jsonl"
         if log.is_file() and not options.resume:
             log.unlink()
-        trainer = Trainer(recipe, store, device, log)
+        trainer = Trainer(recipe, store, device, log, processes)
         if options.resume and ((options.resume / STATE_FILE).is_file() or any(options.resume.glob("compact.0*"))):
             trainer.state.load(options.resume)
+        trainer.state.part_from(processes.rank)
         loaded = time.monotonic() - started
         print(f"{len(store.cases)} cases loaded after {loaded:.0f} s, step {trainer.state.progress.step}")
         deadline = started + options.minutes * 60.0 - min(CLOSING_SECONDS, options.minutes * 6.0)
         trainer.run(deadline, options.resume)
-        if options.resume:
+        if options.resume and processes.first:
             trainer.save(options.resume)
-        trainer.save_compact(options.output)
+        if processes.first:
+            trainer.save_compact(options.output)
         if not trainer.finished:
             trainer.validate()
+        processes.close()
     except (PackError, RecipeError, StateError, TrainingError) as error:
         print(error)
         return 2
