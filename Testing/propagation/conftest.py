@@ -5,13 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import SimpleITK as sitk
 import torch
 from SAM2_3dMedLib.network.build import build_network
 from SAM2_3dMedLib.network.config import DecoderConfig, MemoryConfig, NetworkConfig, Parts, TrunkConfig
 from SAM2_3dMedLib.network.model import SAM23dMed
 from SAM2_3dMedLib.propagation.predictor import SlicePredictor
-from SAM2_3dMedLib.volume.images import Volume
+from SAM2_3dMedLib.volume.images import Volume, read_volume
 
 SAMPLES = Path(__file__).parents[2] / "Resources" / "Samples"
 
@@ -71,15 +70,10 @@ def full_predictor() -> SlicePredictor:
 @pytest.fixture(scope="session")
 def mr_volume() -> Volume:
     """25 slices of 55 x 75 voxels: a T1 MR of a thigh."""
-    image = sitk.ReadImage(str(SAMPLES / "sarcoma_mr_img.nii.gz"))
-    turn = np.diag([-1.0, -1.0, 1.0]) @ np.reshape(image.GetDirection(), (3, 3)) @ np.diag(image.GetSpacing())
-    affine = np.eye(4)
-    affine[:3, :3] = turn
-    affine[:3, 3] = np.diag([-1.0, -1.0, 1.0]) @ image.GetOrigin()
-    return Volume(sitk.GetArrayFromImage(image), affine)
+    return read_volume(SAMPLES / "sarcoma_mr_img.nii.gz")
 
 
 @pytest.fixture(scope="session")
 def mr_labels() -> np.ndarray:
     """The tumor, bool [K, J, I], on the grid of `mr_volume`."""
-    return sitk.GetArrayFromImage(sitk.ReadImage(str(SAMPLES / "sarcoma_mr_lab.nii.gz"))) > 0
+    return read_volume(SAMPLES / "sarcoma_mr_lab.nii.gz").array > 0

@@ -148,3 +148,33 @@ def test_one_prompted_slice_gives_the_video_predictors_masks(
             assert _iou(ours[index], theirs) >= 0.999, f"slice {index}, reverse {reverse}"
             compared += 1
         assert compared >= 9
+
+
+def test_a_correction_on_a_reached_slice_is_the_video_predictors(
+    plain_predictor: SlicePredictor, mr_volume: Volume
+) -> None:
+    """It sees the same memories, and the earlier logits of its slice as mask prompt."""
+    session = VolumeSession(plain_predictor, mr_volume, policy=Sam2MemoryPolicy(), stop_rule=StopRule.never())
+    plane = session._store.plane(AXIS)
+    _prompt_ours(session, "box")
+    list(session.propagate("object"))
+    reference = _reference(plain_predictor.network)
+    for reverse, offset in ((False, 8), (True, -4)):
+        state = _inference_state(session)
+        _prompt_theirs(reference, state, session, "box")
+        for _ in reference.propagate_in_video(state, reverse=reverse):
+            pass
+        frame = plane.order(INDEX) + offset
+        clicked = (20.0, 45.0, float(plane.order(frame)))
+        point = torch.tensor(plane.to_network(np.array([clicked]), reference.image_size), dtype=torch.float32)
+        point /= reference.image_size
+        _, _, logits = reference.add_new_points_or_box(
+            state, frame, 1, point, torch.tensor([1]), normalize_coords=False
+        )
+        theirs = plane.restore((logits[0, 0] > 0).numpy())
+        before = session.slice_mask("object", AXIS, plane.order(frame))
+        ours = session.add_point("object", AXIS, clicked).mask
+        assert 0.05 < theirs.mean() < 0.95
+        assert not np.array_equal(ours, before)
+        assert _iou(ours, theirs) >= 0.999
+        session.undo()

@@ -211,10 +211,11 @@ class VolumeSession:
                 self._commit(object_id, state, Action.PROPAGATION)
                 recorded = True
             done, total = progress.done + len(prompted), progress.total + len(prompted)
-            for position in progress.results:
-                if position in prompted:
-                    continue
-                yield update_of(object_id, state, previous, position, self._store, done, total)
+            for position, result in progress.results.items():
+                update = update_of(object_id, state, previous, position, self._store, done, total)
+                if result.memory is None and update.box is None:
+                    continue  # beyond the object's end, and empty before
+                yield update
                 if self._objects.get(object_id) is not state:
                     return
 

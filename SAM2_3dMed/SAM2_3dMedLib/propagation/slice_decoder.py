@@ -183,7 +183,7 @@ class SliceDecoder:
             memory = self._network.encode_memory(
                 features.embedding, decoding.logits, decoding.object_score, prompted=prompted
             )
-            picture = self._predictor.mask_at_slice_size(decoding.logits, _picture_shape(plane))
+            picture = self._predictor.mask_at_slice_size(decoding.logits, plane.shape)
             return decoding, memory, picture
 
         decoding, memory, picture = self._predictor.run(step)
@@ -196,11 +196,6 @@ class SliceDecoder:
             logits=logits,
             memory=SliceMemory.of(memory, decoding.pointer),
         )
-
-
-def _picture_shape(plane: SlicePlane) -> tuple[int, int]:
-    """Rows and columns of a slice in canonical orientation."""
-    return plane.shape_ijk[plane.row_axis], plane.shape_ijk[plane.column_axis]
 
 
 def _voxel(position: Position) -> np.ndarray:

@@ -1,0 +1,120 @@
+"""When a chain ends, and what a slice's confidence is made of."""
+
+import numpy as np
+import pytest
+import torch
+from SAM2_3dMedLib.propagation.confidence import SliceEvidence, boundary_certainty, confidences
+from SAM2_3dMedLib.propagation.packed_mask import PackedMask
+from SAM2_3dMedLib.propagation.predictor import SlicePredictor
+from SAM2_3dMedLib.propagation.session import VolumeSession
+from SAM2_3dMedLib.propagation.stopping import StopRule, StopWatch
+from SAM2_3dMedLib.volume.images import Volume
+from SAM2_3dMedLib.volume.planes import SliceAxis
+
+
+def _ends_at(rule: StopRule, slices: list[tuple[int, float]]) -> int | None:
+    watch = StopWatch(rule, 100)
+    for number, (area, score) in enumerate(slices):
+        if watch.gone_after(area, score):
+            return number
+    return None
+
+
+def test_the_object_is_gone_after_three_absent_slices_in_a_row() -> None:
+    assert _ends_at(StopRule(), [(90, 2.0), (0, 2.0), (50, -1.0), (40, 1.0), (0, -1.0), (0, 1.0), (9, -2.0)]) == 6
+    assert _ends_at(StopRule(absent_slices=1), [(90, 2.0), (0, 2.0)]) == 1
+    assert _ends_at(StopRule.never(), [(0, -9.0)] * 50) is None
+
+
+def test_a_collapsed_area_counts_as_absent_only_when_asked_for() -> None:
+    shrinking = [(90, 2.0), (4, 2.0), (4, 2.0), (4, 2.0)]
+    assert _ends_at(StopRule(), shrinking) is None
+    assert _ends_at(StopRule(collapse_fraction=0.05), shrinking) == 3
+
+
+@pytest.mark.parametrize("values", [{"absent_slices": 0}, {"collapse_fraction": 1.5}])
+def test_an_impossible_rule_is_refused(values) -> None:
+    with pytest.raises(ValueError, match="must"):
+        StopRule(**values)
+
+
+@pytest.fixture
+def absent_after(plain_predictor: SlicePredictor, mr_volume: Volume, monkeypatch: pytest.MonkeyPatch):
+    """A session whose network loses the object on unprompted slices: the object score is forced below zero."""
+    network = plain_predictor.network
+    decode = type(network).decode
+
+    def losing(self, embedding, features, points=None, *rest, **options):
+        decoding = decode(self, embedding, features, points, *rest, **options)
+        if points is None:
+            object.__setattr__(decoding, "object_score", torch.full_like(decoding.object_score, -2.0))
+            object.__setattr__(decoding, "logits", torch.full_like(decoding.logits, -1024.0))
+        return decoding
+
+    monkeypatch.setattr(type(network), "decode", losing)
+    return VolumeSession(plain_predictor, mr_volume)
+
+
+def test_beyond_its_end_the_object_is_not_looked_for(absent_after: VolumeSession) -> None:
+    session = absent_after
+    session.add_box("a", SliceAxis.K, (20, 15, 12), (50, 40, 12))
+    updates = list(session.propagate("a"))
+    assert {update.index for update in updates} == {12, 9, 10, 11, 13, 14, 15}
+    assert updates[-1].done == updates[-1].total == 25
+    assert session.encoded_count == 7
+    ranged = list(session.propagate("a", slice_range=(12, 20)))
+    assert {update.index for update in ranged} == set(range(16, 21)) | {12}, "a range overrides the rule"
+
+
+def test_between_two_prompted_slices_the_object_is_always_looked_for(absent_after: VolumeSession) -> None:
+    session = absent_after
+    session.add_box("a", SliceAxis.K, (20, 15, 2), (50, 40, 2))
+    session.add_box("a", SliceAxis.K, (20, 15, 20), (50, 40, 20))
+    reached = {update.index for update in session.propagate("a")}
+    assert set(range(2, 21)) <= reached
+    assert 24 not in reached
+
+
+def test_slices_beyond_the_end_lose_the_masks_they_had(plain_predictor: SlicePredictor, mr_volume: Volume) -> None:
+    session = VolumeSession(plain_predictor, mr_volume, stop_rule=StopRule(1, collapse_fraction=0.99))
+    session.add_box("a", SliceAxis.K, (20, 15, 12), (50, 40, 12))
+    list(session.propagate("a", slice_range=(0, 24)))
+    assert session.mask("a")[24].any()
+    updates = list(session.propagate("a"))
+    assert not session.mask("a")[24].any()
+    assert any(update.index == 24 and update.box is not None for update in updates)
+
+
+def _evidence(mask: np.ndarray, score: float = 6.0) -> SliceEvidence:
+    return SliceEvidence(PackedMask.of(mask), 0.95, score, 0.9, checked=False)
+
+
+def test_confidence_falls_where_a_slice_differs_from_both_neighbors() -> None:
+    disk = np.zeros((20, 20), bool)
+    disk[5:12, 5:12] = True
+    other = np.roll(disk, 8, axis=1)
+    empty = np.zeros_like(disk)
+    slices = [empty, disk, disk, other, disk, disk, empty, empty]
+    values = confidences({at: _evidence(mask, 6.0 if mask.any() else -6.0) for at, mask in enumerate(slices)})
+    assert values[3].agreement == 0
+    assert min(values, key=lambda at: values[at].value) == 3
+    assert values[1].agreement == 1.0, "the object's last slice is not doubtful for being the last"
+    assert values[7].value > 0.9, "a slice that is surely empty is not doubtful"
+
+
+def test_a_hole_in_the_object_is_doubtful() -> None:
+    disk = np.ones((8, 8), bool)
+    values = confidences({0: _evidence(disk), 1: _evidence(np.zeros_like(disk), -6.0), 2: _evidence(disk)})
+    assert values[1].value == 0
+
+
+def test_a_blurred_edge_is_less_certain_than_a_sharp_one_at_any_size() -> None:
+    def ramp(slope: float, radius: float) -> torch.Tensor:
+        rows, columns = torch.meshgrid(torch.arange(64.0), torch.arange(64.0), indexing="ij")
+        return (radius - ((rows - 32) ** 2 + (columns - 32) ** 2).sqrt())[None, None] * slope
+
+    sharp, blurred = boundary_certainty(ramp(8, 20)), boundary_certainty(ramp(0.3, 20))
+    assert sharp > 0.85
+    assert blurred < 0.5
+    assert boundary_certainty(ramp(8, 6)) == pytest.approx(sharp, abs=0.1)
+    assert boundary_certainty(torch.full((1, 1, 8, 8), -1024.0)) == 1.0
