@@ -87,8 +87,7 @@ class StandInWorker:
         def answers(n):
             grown = {}
             for index, mask in masks.items():
-                grown[index] = mask.copy()
-                grown[index][1:] |= mask[:-1]
+                grown[index] = np.roll(mask, 2, axis=0)  # as large as before, two rows further
             total = len(grown)
             return [
                 m.SliceResult(n, volume_id, object_id, axis, i, m.MaskCrop.of(mask), 0.9, 1.0, d + 1, total, 0.0)

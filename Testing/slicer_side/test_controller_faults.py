@@ -170,6 +170,9 @@ def test_refinement_moves_the_outline_of_a_segment_painted_by_hand(bench):
     bench.run()
     changed = (bench.voxels("A") != before).any(axis=(1, 2))
     assert np.flatnonzero(changed).tolist() == [CENTER[2]]
+    assert (
+        bench.voxels("A")[CENTER[2]] == np.roll(before[CENTER[2]], 2, axis=0)
+    ).all()  # also erased by the hand's edge
     assert bench.controller.refine(2, None)
     bench.run()
     assert (bench.voxels("A") != before).any(axis=(1, 2)).sum() == 3

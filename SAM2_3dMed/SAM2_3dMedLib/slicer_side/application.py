@@ -9,9 +9,9 @@ from .dependencies import missing_packages
 from .effect_session import EffectSession
 from .prompt_markups import PromptMarkups
 from .prompt_store import PromptStore
+from .refining_writer import RefiningWriter
 from .scheduling import QtScheduler
 from .segment_targets import ScriptedEffectTarget
-from .segment_writer import SegmentWriter
 from .slice_view import slice_view_of_widget
 from .worker_client import WorkerClient
 
@@ -88,7 +88,7 @@ class Application:
         self._owner = owner
         owner.became_owner()
         if owner not in self._writers:
-            self._writers[owner] = SegmentWriter(ScriptedEffectTarget(owner.scriptedEffect))
+            self._writers[owner] = RefiningWriter(ScriptedEffectTarget(owner.scriptedEffect))
         self.session.activate()
         self.controller.attach(owner.scriptedEffect.parameterSetNode(), self._writers[owner])
         self.session.refresh_views()

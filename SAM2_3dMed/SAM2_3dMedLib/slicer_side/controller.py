@@ -73,7 +73,7 @@ class Controller(PromptsMixin, AnswersMixin, ReviewMixin):
         return self._editor_node.GetSegmentationNode() if self._editor_node is not None else None
 
     def attach(self, editor_node, writer) -> None:
-        """The effect became active in an editor: `writer` is the SegmentWriter of that editor."""
+        """The effect became active in an editor: `writer` is the RefiningWriter of that editor."""
         if self._editor_node is editor_node and self._writer is writer:
             return
         if self.attached:

@@ -161,6 +161,7 @@ class AnswersMixin:
         except self._writer_errors() as error:
             self._refuse_writing(job, str(error))
             return
+        self._writer.replacing = job.kind is JobKind.REFINE
         self._action, self._action_changed = job.action, False
 
     def _write_slice(self, item: SliceWrite) -> None:
