@@ -8,6 +8,9 @@ import torch
 from SAM2_3dMedLib.propagation.errors import DeviceMemoryError
 from SAM2_3dMedLib.propagation.features_cache import CacheBudget, TieredCache
 from SAM2_3dMedLib.propagation.predictor import SlicePredictor
+from SAM2_3dMedLib.propagation.session import VolumeSession
+from SAM2_3dMedLib.volume.images import Volume
+from SAM2_3dMedLib.volume.planes import SliceAxis
 
 
 def test_a_slice_is_stretched_and_normalized_as_sam2_does(plain_predictor: SlicePredictor) -> None:
@@ -108,3 +111,19 @@ def test_on_the_cpu_there_is_one_tier() -> None:
         cache.put(key, _Value(10))
     assert (cache.device_bytes, cache.host_bytes) == (20, 0)
     assert cache.get("a") is None
+
+
+def test_in_reduced_precision_a_session_stays_finite_and_near(
+    full_predictor: SlicePredictor, mr_volume: Volume
+) -> None:
+    """bfloat16 by autocast, as on CUDA; here on the CPU."""
+    previews = []
+    for dtype in (torch.float32, torch.bfloat16):
+        session = VolumeSession(SlicePredictor(full_predictor.network, "cpu", dtype), mr_volume)
+        previews.append(session.add_box("a", SliceAxis.K, (20, 15, 12), (50, 40, 12)))
+        updates = list(session.propagate("a", slice_range=(9, 15)))
+        assert len(updates) == 7
+        assert all(np.isfinite([update.score, update.object_score]).all() for update in updates)
+    exact, reduced = previews
+    assert (exact.mask == reduced.mask).mean() > 0.95
+    assert exact.object_score == pytest.approx(reduced.object_score, abs=0.1)

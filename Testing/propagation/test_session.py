@@ -323,13 +323,17 @@ def test_refining_moves_only_the_edge_and_changes_nothing_else(session: VolumeSe
     assert not session.refine_boundary("painted", K, index, np.zeros_like(refined)).any()
 
 
+def test_a_box_one_voxel_wide_is_a_box(session: VolumeSession) -> None:
+    assert session.add_box("thin", K, (10, 10, 3), (10, 30, 3)).mask.shape == (55, 75)
+
+
 BAD_PROMPTS = [
     (lambda s: s.add_point("a", K, (75, 10, 3)), "outside the volume"),
     (lambda s: s.add_point("a", K, (10, 10, -1)), "outside the volume"),
     (lambda s: s.add_point("a", K, (math.nan, 10, 3)), "finite"),
     (lambda s: s.add_point("a", K, (10, 3)), "three numbers"),
     (lambda s: s.add_point("a", 3, (10, 10, 3)), "slice axis"),
-    (lambda s: s.add_box("a", K, (10, 10, 3), (20, 10, 3)), "no area"),
+    (lambda s: s.add_box("a", K, (10, 10, 3), (10, 10, 3)), "no area"),
     (lambda s: s.add_box("a", K, (10, 10, 3), (20, 20, 5)), "on one slice"),
     (lambda s: s.add_box("a", K, (10, 10, 3), (200, 20, 3)), "outside the volume"),
     (lambda s: s.add_mask("a", K, 3, np.ones((75, 55), bool)), "75 x 55"),

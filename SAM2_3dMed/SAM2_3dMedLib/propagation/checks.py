@@ -101,7 +101,8 @@ def _checked_box(box: BoxPrompt, plane: SlicePlane) -> BoxPrompt:
         raise PromptError(
             f"The box spans the slices {voxel_a[axis]} and {voxel_b[axis]} along {axis.name}; draw it on one slice."
         )
-    if any(corner_a[other] == corner_b[other] for other in SliceAxis if other != axis):
+    # A box covers whole voxels: one voxel wide and several long is a box (thin structures); a single voxel is a slip.
+    if voxel_a == voxel_b:
         raise PromptError(
             f"The box from {_text(corner_a)} to {_text(corner_b)} has no area; draw it around the object."
         )
