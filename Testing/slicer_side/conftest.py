@@ -10,10 +10,17 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 
-@pytest.fixture
-def scene():
+@pytest.fixture(scope="session")
+def mrml_application():
+    """One scene for all tests: MRML's logics are made for one a process (a second set crashes slicer-core 5.12.4)."""
     import mrml
 
-    kept = mrml.new_scene()
-    yield kept[0]
-    kept[0].Clear(True)
+    return mrml.new_scene()
+
+
+@pytest.fixture
+def scene(mrml_application):
+    """An empty scene."""
+    mrml_application[0].Clear(False)
+    yield mrml_application[0]
+    mrml_application[0].Clear(False)

@@ -1,4 +1,6 @@
-"""What the model writes into a segment, through the real editor logic: undo, masking, overwrite modes, other grids, the user's hand."""
+"""What the model writes into a segment, through the real editor logic: undo, masking, overwrite modes, other grids,
+the user's hand.
+"""
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from SAM2_3dMedLib.slicer_side.segment_targets import EditorLogicTarget  # noqa:
 from SAM2_3dMedLib.slicer_side.segment_writer import SegmentWriter, TargetGone, WriteRefused  # noqa: E402
 from SAM2_3dMedLib.slicer_side.volume_source import VolumeSourceError, read_volume_source  # noqa: E402
 
-I, J, K = 0, 1, 2
+I, J, K = 0, 1, 2  # noqa: E741
 SHAPE = (10, 24, 32)  # K, J, I
 
 
@@ -217,7 +219,8 @@ def test_parent_transforms_of_volume_and_segmentation(scene):
     bench.volume.SetAndObserveTransformNodeID(mrml.add_linear_transform(move).GetID())
     bench.write(bench.one, (K, 3, disk(K)))
     assert np.array_equal(bench.voxels(bench.one)[3], disk(K))
-    # A segmentation under a transform of its own. Slicer's export resamples such a segment, half a voxel off; so the stored voxels are looked at.
+    # A segmentation under a transform of its own. Slicer's export resamples such a segment, half a voxel off; so
+    # the stored voxels are looked at.
     segmentation, (other,) = mrml.add_segmentation("other")
     turn = np.eye(4)
     turn[:3, :3] = [[0, -1, 0], [1, 0, 0], [0, 0, 1]]

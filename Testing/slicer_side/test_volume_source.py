@@ -126,9 +126,9 @@ def test_a_box_over_the_edge_is_clipped_and_one_beside_the_volume_refused(scene)
     assert np.allclose(low, (0, 6, 3))
     assert np.allclose(high, (12, 23, 3))
     with pytest.raises(PromptOutside, match="draw it over the image"):
-        source.box_in_view(view, source.ijk_to_world(corners + [100, 0, 0]))
+        source.box_in_view(view, source.ijk_to_world(corners + np.array([100, 0, 0])))
     with pytest.raises(PromptOutside):
-        source.box_in_view(view, source.ijk_to_world(corners + [0, 0, 20]))
+        source.box_in_view(view, source.ijk_to_world(corners + np.array([0, 0, 20])))
 
 
 def refused(scene_unused, case):

@@ -34,7 +34,9 @@ class UploadProgress:
 
 @dataclass(frozen=True)
 class WorkerLost:
-    """The process ended by itself. `restarting`: a new one is on its way and gets all prompts; `log`: its last lines."""
+    """The process ended by itself. `restarting`: a new one is on its way and gets all prompts; `log`: its last
+    lines.
+    """
 
     sentence: str
     restarting: bool
@@ -59,7 +61,9 @@ class Subscribers:
         return remove
 
     def send(self, event: Any) -> None:
-        """Calls every subscriber; one that fails is logged with its traceback and does not keep the others from hearing."""
+        """Calls every subscriber; one that fails is logged with its traceback and does not keep the others from
+        hearing.
+        """
         for callback in tuple(self._callbacks.get(type(event), ())):
             try:
                 callback(event)

@@ -9,12 +9,14 @@ from pathlib import Path
 WORKER_FOLDER = Path(__file__).resolve().parent.parent / "worker"
 
 
-class InterpreterNotFound(RuntimeError):
+class InterpreterNotFound(RuntimeError):  # noqa: N818
     """No Python interpreter could be found; the message says what to do."""
 
 
 def find_interpreter() -> str:
-    """Slicer's PythonSlicer, which brings Slicer's own environment; outside Slicer the running interpreter. InterpreterNotFound otherwise."""
+    """Slicer's PythonSlicer, which brings Slicer's own environment; outside Slicer the running interpreter.
+    InterpreterNotFound otherwise.
+    """
     suffix = ".exe" if sys.platform == "win32" else ""
     for home in _application_homes():
         candidate = home / "bin" / f"PythonSlicer{suffix}"

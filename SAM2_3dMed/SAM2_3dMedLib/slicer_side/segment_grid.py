@@ -1,8 +1,8 @@
 """The voxel grid of a segmentation, and slices of a volume laid into it.
 
-A segmentation has its own grid (reference image geometry), which may differ from the source volume's in spacing, direction, extent and parent
-transform. A voxel of the segmentation takes the value of the volume voxel that holds its center, so that slices tile the segmentation without gap
-or overlap, whatever the two grids are.
+A segmentation has its own grid (reference image geometry), which may differ from the source volume's in spacing,
+direction, extent and parent transform. A voxel of the segmentation takes the value of the volume voxel that holds
+its center, so that slices tile the segmentation without gap or overlap, whatever the two grids are.
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ class Region:
 
 @dataclass(frozen=True)
 class SegmentGrid:
-    """`to_local` 4x4: IJK of the segmentation's grid to the segmentation node's own space; `to_volume` 4x4: to the source volume's IJK."""
+    """`to_local` 4x4: IJK of the segmentation's grid to the segmentation node's own space; `to_volume` 4x4: to the
+    source volume's IJK.
+    """
 
     extent: Extent
     to_local: NDArray[np.float64]
@@ -50,9 +52,11 @@ class SegmentGrid:
         return e[5] - e[4] + 1, e[3] - e[2] + 1, e[1] - e[0] + 1
 
     def lay_slice(self, axis: int, index: int, mask: NDArray[np.bool_], box: NDArray[np.int64]) -> Region | None:
-        """The slice's part of the grid inside `box` (volume IJK, [2, 3] inclusive), with the mask laid in; None when they do not meet.
+        """The slice's part of the grid inside `box` (volume IJK, [2, 3] inclusive), with the mask laid in; None
+        when they do not meet.
 
-        Voxels of the region that do not belong to the slice (other grid only) are left to the caller through `slice_voxels`.
+        Voxels of the region that do not belong to the slice (other grid only) are left to the caller through
+        `slice_voxels`.
         """
         extent = self._extent_of(box)
         if extent is None:
@@ -75,7 +79,9 @@ class SegmentGrid:
         return inside & (ijk[..., axis] == index)
 
     def sample_to_slice(self, axis: int, index: int, region: Region) -> NDArray[np.bool_]:
-        """The mask [rows, columns] of a slice of the volume that a region of the grid makes: value at each pixel's center."""
+        """The mask [rows, columns] of a slice of the volume that a region of the grid makes: value at each pixel's
+        center.
+        """
         shape = tuple(int(n) for n in np.delete(np.asarray(self.volume_shape[::-1]), 2 - axis))
         others = [other for other in (2, 1, 0) if other != axis]  # axis of the rows, axis of the columns
         if self.offset is not None:
@@ -145,14 +151,18 @@ class SegmentGrid:
 
 
 def slice_part(mask: NDArray[np.bool_], axis: int, low: list[int], high: list[int]) -> NDArray[np.bool_]:
-    """The part low..high (volume IJK, inclusive) of a slice's mask as an array [K, J, I] with one voxel along the axis."""
+    """The part low..high (volume IJK, inclusive) of a slice's mask as an array [K, J, I] with one voxel along the
+    axis.
+    """
     others = [other for other in (2, 1, 0) if other != axis]
     part = mask[low[others[0]] : high[others[0]] + 1, low[others[1]] : high[others[1]] + 1]
     return np.expand_dims(part, 2 - axis)
 
 
 def grid_of(segmentation_node: Any, source: VolumeSource) -> SegmentGrid:
-    """The grid that the Segment Editor uses; a segmentation without one gets the source volume's. WriteRefused, VolumeSourceError."""
+    """The grid that the Segment Editor uses; a segmentation without one gets the source volume's. WriteRefused,
+    VolumeSourceError.
+    """
     volume_node = source.node
     if volume_node is None:
         raise WriteRefused("The source volume was deleted: select another one.")
@@ -163,7 +173,7 @@ def grid_of(segmentation_node: Any, source: VolumeSource) -> SegmentGrid:
     image = slicer.vtkOrientedImageData()
     if not text or not slicer.vtkSegmentationConverter.DeserializeImageGeometry(text, image, False):
         raise WriteRefused(
-            "The segmentation has no valid geometry: set it with the button beside the source volume in the Segment Editor."
+            "The segmentation has no valid geometry: set it with the button beside the source volume in the editor."
         )
     matrix = vtk.vtkMatrix4x4()
     image.GetImageToWorldMatrix(matrix)

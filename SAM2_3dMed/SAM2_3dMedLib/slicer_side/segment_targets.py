@@ -1,8 +1,8 @@
 """Where a mask is written: the Segment Editor's effect inside the application, the editor's logic without Qt.
 
-Both end in `vtkSlicerSegmentEditorLogic::ModifySegmentByLabelmap`, so that overwrite mode, editable area and intensity range of the editor node
-hold in both. The effect's way is needed in the application because the undo history belongs to the editor widget, and Python cannot reach
-the widget's logic to share it.
+Both end in `vtkSlicerSegmentEditorLogic::ModifySegmentByLabelmap`, so that overwrite mode, editable area and
+intensity range of the editor node hold in both. The effect's way is needed in the application because the undo
+history belongs to the editor widget, and Python cannot reach the widget's logic to share it.
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ class ScriptedEffectTarget:
 
 
 class EditorLogicTarget:
-    """Through a `vtkSlicerSegmentEditorLogic` of our own on an editor node (the application's singleton, or one made for a test)."""
+    """Through a `vtkSlicerSegmentEditorLogic` of our own on an editor node (the application's singleton, or one
+    made for a test).
+    """
 
     def __init__(self, editor_node: Any) -> None:
         self.logic = slicer.vtkSlicerSegmentEditorLogic()

@@ -1,8 +1,9 @@
 """Writes the model's masks into a segment, slice by slice, as an effect of the Segment Editor would.
 
-The rule: the model's last answer on a slice wins over its earlier answers, never over the user's hand. Voxels are added where the model newly
-says so; erased only where this writer added them; what the user erased inside the object stays erased until none of our voxels is left.
-Only the crop that changes is handed to the editor (512 x 512 x 300: a few ms against 0.3-1.1 s for the whole array).
+The rule: the model's last answer on a slice wins over its earlier answers, never over the user's hand. Voxels are
+added where the model newly says so; erased only where this writer added them; what the user erased inside the
+object stays erased until none of our voxels is left. Only the crop that changes is handed to the editor (512 x 512
+x 300: a few ms against 0.3-1.1 s for the whole array).
 """
 
 from __future__ import annotations
@@ -49,7 +50,9 @@ class _Action:
 
 
 class SegmentWriter:
-    """One for each editor. An action (`begin_action` ... `end_action`) is one undo step, however many slices it writes."""
+    """One for each editor. An action (`begin_action` ... `end_action`) is one undo step, however many slices it
+    writes.
+    """
 
     def __init__(self, target: SegmentTarget) -> None:
         self._target = target
@@ -61,7 +64,9 @@ class SegmentWriter:
         return self._action is not None
 
     def begin_action(self, segmentation_node: Any, segment_id: str, source: VolumeSource) -> None:
-        """An action that was open is ended first. TargetGone, WriteRefused, VolumeSourceError with one sentence each."""
+        """An action that was open is ended first. TargetGone, WriteRefused, VolumeSourceError with one sentence
+        each.
+        """
         self.end_action()
         segment = _segment(segmentation_node, segment_id)
         _check_representation(segmentation_node)
@@ -81,9 +86,11 @@ class SegmentWriter:
         self._action = _Action(*key, grid, written)
 
     def write_slice(self, axis: int, index: int, mask: NDArray[np.bool_]) -> bool:
-        """Makes `mask` (bool, array orientation) the model's answer on a slice; True when voxels of the segment changed.
+        """Makes `mask` (bool, array orientation) the model's answer on a slice; True when voxels of the segment
+        changed.
 
-        TargetGone when segment or segmentation were deleted meanwhile; ValueError for a mask of another shape or without an action.
+        TargetGone when segment or segmentation were deleted meanwhile; ValueError for a mask of another shape or
+        without an action.
         """
         action = self._action
         if action is None:
@@ -114,7 +121,8 @@ class SegmentWriter:
             if erase.any():
                 self._target.remove(node, action.segment_id, oriented_image(action.grid, Region(region.extent, erase)))
             after = read_voxels(node, action.segment_id, action.grid, region.extent)
-        # A voxel that masking kept out is not claimed, so that it is tried again; one that the user erased stays claimed, so that it is not.
+        # A voxel that masking kept out is not claimed, so that it is tried again; one that the user erased stays
+        # claimed, so that it is not.
         new_claimed = np.where(own_slice, region.values & (after | claimed), claimed)
         action.written.set_flags(record, region.extent, new_claimed, (ours | add) & after)
         added, erased = int((after & ~before).sum()), int((before & ~after).sum())
@@ -131,7 +139,9 @@ class SegmentWriter:
         )
 
     def forget(self, segmentation_node: Any, segment_id: str | None = None) -> None:
-        """All voxels so far become the user's: nothing of them is erased by later answers. Also when a segment was deleted."""
+        """All voxels so far become the user's: nothing of them is erased by later answers. Also when a segment was
+        deleted.
+        """
         for key in list(self._written):
             if key[0] == segmentation_node.GetID() and segment_id in (None, key[1]):
                 del self._written[key]
@@ -177,7 +187,9 @@ class SegmentWriter:
         return {index: mask for index, mask in masks.items() if mask.any()}
 
     def _record(self, action: _Action, node: Any) -> WrittenAction:
-        """The state for undo, and the name of this action in the segment's tag: once for each action, before the first change."""
+        """The state for undo, and the name of this action in the segment's tag: once for each action, before the
+        first change.
+        """
         if action.record is None:
             self._target.save_state()
             action.record = action.written.begin()
@@ -185,7 +197,9 @@ class SegmentWriter:
         return action.record
 
     def _is_cleared(self, key: tuple[str, str], grid: SegmentGrid, written: WrittenVoxels) -> bool:
-        """Whether we wrote voxels and none of them is left: the user starts over, so nothing counts as erased by hand."""
+        """Whether we wrote voxels and none of them is left: the user starts over, so nothing counts as erased by
+        hand.
+        """
         if not written.has_claims:
             return False
         node = slicer.mrmlScene.GetNodeByID(key[0])
@@ -218,7 +232,9 @@ def _check_representation(segmentation_node: Any) -> None:
 
 
 def _touched_box(action: _Action, axis: int, index: int, mask: NDArray[np.bool_]) -> NDArray[np.int64] | None:
-    """Volume IJK box [2, 3] of the slice that holds the mask and all that the model claimed there before; None: nothing to do."""
+    """Volume IJK box [2, 3] of the slice that holds the mask and all that the model claimed there before; None:
+    nothing to do.
+    """
     boxes = []
     if mask.any():
         others = [other for other in (2, 1, 0) if other != axis]

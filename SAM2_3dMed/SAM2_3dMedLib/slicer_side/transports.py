@@ -39,7 +39,9 @@ def _ignore(*_: Any) -> None:
 
 
 class QProcessTransport:
-    """QProcess of the application. `qt` is Slicer's module; tests pass PySide6's QtCore, the same Qt class in another binding."""
+    """QProcess of the application. `qt` is Slicer's module; tests pass PySide6's QtCore, the same Qt class in
+    another binding.
+    """
 
     def __init__(self, qt: Any = None) -> None:
         if qt is None:
@@ -102,7 +104,9 @@ class QProcessTransport:
 
 
 class PopenTransport:
-    """subprocess with pipes that are read without blocking, on `poll`: no thread, which would stand still inside Slicer."""
+    """subprocess with pipes that are read without blocking, on `poll`: no thread, which would stand still inside
+    Slicer.
+    """
 
     def __init__(self) -> None:
         self.on_output: Callable[[bytes], None] = _ignore

@@ -1,7 +1,8 @@
 """A volume node as the engine needs it, and the one owner of world <-> voxel conversions under parent transforms.
 
-The engine gets the volume's own array and its own IJK-to-RAS matrix (the file's anatomy); parent transforms only enter where positions come from
-or go to the views. So moving a volume with a transform keeps everything that was encoded.
+The engine gets the volume's own array and its own IJK-to-RAS matrix (the file's anatomy); parent transforms only
+enter where positions come from or go to the views. So moving a volume with a transform keeps everything that was
+encoded.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import vtk
 from numpy.typing import NDArray
 from vtk.util import numpy_support
 
-# More than this between the view's normal and the nearest slice axis is called oblique in the texts; prompts work the same way.
+# More than this between the view's normal and the nearest slice axis is called oblique in the texts; prompts work
+# the same way.
 OBLIQUE_DEGREES = 10.0
 
 
@@ -29,7 +31,9 @@ class PromptOutside(ValueError):  # noqa: N818 - named after what happened, as t
 
 @dataclass(frozen=True)
 class ViewSlice:
-    """Where a click falls: `ijk` in voxels (float), the slice `index` along `axis` that holds it; `angle` in degrees between view and axis."""
+    """Where a click falls: `ijk` in voxels (float), the slice `index` along `axis` that holds it; `angle` in
+    degrees between view and axis.
+    """
 
     axis: int
     index: int
@@ -67,7 +71,9 @@ class VolumeSource:
         return Geometry(self.ijk_to_ras, self.shape_ijk)
 
     def ijk_to_world_matrix(self) -> NDArray[np.float64]:
-        """4x4 with the parent transforms as they are now; VolumeSourceError when the node is gone or a transform is not linear."""
+        """4x4 with the parent transforms as they are now; VolumeSourceError when the node is gone or a transform is
+        not linear.
+        """
         node = self.node
         if node is None:
             raise VolumeSourceError("The source volume was deleted: select another one.")
@@ -87,19 +93,23 @@ class VolumeSource:
         return bool(np.all(position >= -0.5) and np.all(position < np.asarray(self.shape_ijk) - 0.5))
 
     def view_axis(self, slice_node: Any) -> tuple[int, float]:
-        """The slice axis nearest to the view's normal and the angle between them in degrees (0: the view shows whole slices)."""
+        """The slice axis nearest to the view's normal and the angle between them in degrees (0: the view shows
+        whole slices).
+        """
         normal = matrix_to_array(slice_node.GetSliceToRAS())[:3, 2]
-        # A slice's own normal is at right angles to the other two axes: with a sheared transform this is not its column.
+        # A slice's own normal is at right angles to the other two axes: with a sheared transform this is not its
+        # column.
         normals = np.linalg.inv(self.ijk_to_world_matrix()[:3, :3])
         cosines = np.abs(normals @ normal) / (np.linalg.norm(normals, axis=1) * max(np.linalg.norm(normal), 1e-12))
         axis = int(np.argmax(cosines))
         return axis, float(np.degrees(np.arccos(np.clip(cosines[axis], 0.0, 1.0))))
 
     def view_slice(self, slice_node: Any, world_point: NDArray) -> ViewSlice:
-        """The slice a click in a view belongs to: nearest axis, through the exact voxel. PromptOutside when there is no voxel.
+        """The slice a click in a view belongs to: nearest axis, through the exact voxel. PromptOutside when there
+        is no voxel.
 
-        In an oblique view the picture mixes slices, so a click still means one voxel; its own slice is the one that is
-        segmented, and no resampled data ever reaches the model or the segment.
+        In an oblique view the picture mixes slices, so a click still means one voxel; its own slice is the one that
+        is segmented, and no resampled data ever reaches the model or the segment.
         """
         ijk = self.world_to_ijk(np.asarray(world_point, dtype=float).reshape(1, 3))[0]
         if not self.contains(ijk):
@@ -111,10 +121,11 @@ class VolumeSource:
     def box_in_view(
         self, slice_node: Any, corners_world: NDArray
     ) -> tuple[int, tuple[float, float, float], tuple[float, float, float]]:
-        """(axis, corner_a, corner_b) in voxels of a rectangle drawn in a view, given by its corners [N, 3] in the world.
+        """(axis, corner_a, corner_b) in voxels of a rectangle drawn in a view, given by its corners [N, 3] in the
+        world.
 
-        All corners are converted, then minimum and maximum taken, clipped to the volume; the box lies on the slice through the
-        rectangle's center. PromptOutside when nothing of it lies in the volume.
+        All corners are converted, then minimum and maximum taken, clipped to the volume; the box lies on the slice
+        through the rectangle's center. PromptOutside when nothing of it lies in the volume.
         """
         ijk = self.world_to_ijk(corners_world)
         axis, _ = self.view_axis(slice_node)
@@ -184,7 +195,9 @@ def parent_to_world(node: Any) -> NDArray[np.float64]:
 
 
 def between(source_transform: Any, target_transform: Any, node: Any) -> NDArray[np.float64]:
-    """4x4 from the space under `source_transform` to the one under `target_transform` (None: world); `node` is named in the error."""
+    """4x4 from the space under `source_transform` to the one under `target_transform` (None: world); `node` is
+    named in the error.
+    """
     if source_transform is target_transform:
         return np.eye(4)
     # GetMatrixTransformBetweenNodes would write an error to the log before it says no.
@@ -192,7 +205,7 @@ def between(source_transform: Any, target_transform: Any, node: Any) -> NDArray[
     slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(source_transform, target_transform, general)
     if not slicer.vtkMRMLTransformNode.IsGeneralTransformLinear(general, linear):
         raise VolumeSourceError(
-            f'"{node.GetName()}" is under a transform that is not linear: harden it (right-click the node in the module Data, '
+            f'"{node.GetName()}" is under a transform that is not linear: harden it (right-click in the module Data, '
             "Harden transform), then continue."
         )
     return matrix_to_array(linear.GetMatrix())

@@ -9,7 +9,9 @@ from ..worker.array_file import ArrayFile, ArrayFolder
 
 
 class VolumeUpload:
-    """Copies `source.array` slice by slice; 512 x 512 x 600 int16 (300 MB) takes about 100 ms in all, in steps of the caller's budget."""
+    """Copies `source.array` slice by slice; 512 x 512 x 600 int16 (300 MB) takes about 100 ms in all, in steps of
+    the caller's budget.
+    """
 
     def __init__(self, source: Any, folder: ArrayFolder) -> None:
         self.source = source

@@ -1,7 +1,8 @@
 """Slicer's side of the inference process: start it, send requests in order, deliver its events, survive its end.
 
-Nothing here blocks the main thread: volumes are handed over in steps of a few milliseconds, answers come from the event loop, a cancel that is
-not answered ends with the process (which loses nothing: model, volumes and prompts are sent again to the next one).
+Nothing here blocks the main thread: volumes are handed over in steps of a few milliseconds, answers come from the
+event loop, a cancel that is not answered ends with the process (which loses nothing: model, volumes and prompts are
+sent again to the next one).
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ _LONG = (m.Propagate, m.RefineBoundary)
 
 
 class WorkerClient:
-    """See docs/decisions/0003-slicer-side.md. All methods return at once, `stop` excepted, which takes at most `timeout_s`."""
+    """See docs/decisions/0003-slicer-side.md. All methods return at once, `stop` excepted, which takes at most
+    `timeout_s`.
+    """
 
     def __init__(
         self,
@@ -110,7 +113,9 @@ class WorkerClient:
         self._scheduler.call_later(_TICK_MS, lambda: self._tick(generation))
 
     def stop(self, timeout_s: float = 2.0) -> None:
-        """Ends the process: politely, and by force when it has not ended after `timeout_s`. Forgets volumes and prompts."""
+        """Ends the process: politely, and by force when it has not ended after `timeout_s`. Forgets volumes and
+        prompts.
+        """
         self._end_process(timeout_s)
         self._memory = ClientMemory()
         self._folder.close()
@@ -239,7 +244,9 @@ class WorkerClient:
         try:
             self._outgoing.append(VolumeUpload(source, self._folder))
         except OSError as error:
-            sentence = f"The volume cannot be handed to the inference process ({error}): free some disk space or memory and try again."
+            sentence = (
+                f"The volume cannot be handed to the inference process ({error}): free some disk space or memory."
+            )
             self._memory.close_volume(volume_id)
             self._subscribers.send(m.Failed(0, "volume", sentence, False, volume_id, ""))
             return
@@ -361,7 +368,7 @@ class WorkerClient:
         again = len(self._crashes) < _CRASHES_PER_MINUTE or now - self._crashes[0] > 60.0
         self._crashes.append(now)
         if again:
-            sentence = f"The inference process ended unexpectedly ({how}) and is started again; your prompts and segments are kept."
+            sentence = f"The inference process ended ({how}) and is started again; your prompts and segments are kept."
         else:
             sentence = (
                 f"The inference process ends again and again ({how}): choose another device or model, or see the log."

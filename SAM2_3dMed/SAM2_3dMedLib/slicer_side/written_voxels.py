@@ -1,8 +1,9 @@
 """What the model's answers put into one segment, in step with the editor's undo and redo.
 
-For each voxel of the segmentation's grid: `claimed` (the model's last answer holds it and it was written) and `ours` (it was not in the segment
-before: only these may be erased again). The editor restores a segment's tags on undo and redo, so a tag with the name of the last action
-tells at which action the segment stands; the record of each action says how to go back and forth.
+For each voxel of the segmentation's grid: `claimed` (the model's last answer holds it and it was written) and
+`ours` (it was not in the segment before: only these may be erased again). The editor restores a segment's tags on
+undo and redo, so a tag with the name of the last action tells at which action the segment stands; the record of
+each action says how to go back and forth.
 """
 
 from __future__ import annotations
@@ -93,7 +94,9 @@ class WrittenVoxels:
     def set_flags(
         self, action: WrittenAction | None, extent: Extent, claimed: NDArray[np.bool_], ours: NDArray[np.bool_]
     ) -> None:
-        """New flags in an extent, recorded for undo where an action has changed voxels (None: it has not, there is nothing to undo)."""
+        """New flags in an extent, recorded for undo where an action has changed voxels (None: it has not, there is
+        nothing to undo).
+        """
         part = self._part(extent)
         if action is not None:
             before = _pack(self._claimed[part], self._ours[part])

@@ -1,7 +1,7 @@
 """`python .../SAM2_3dMedLib/worker` or `python -m SAM2_3dMedLib.worker`: the inference process of one Slicer.
 
-Started by path it needs no PYTHONPATH and no working folder. Standard output carries messages only: whatever else prints (torch, a C library)
-is sent to standard error, which Slicer keeps for error reports.
+Started by path it needs no PYTHONPATH and no working folder. Standard output carries messages only: whatever else
+prints (torch, a C library) is sent to standard error, which Slicer keeps for error reports.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ PACKAGE = "SAM2_3dMedLib"
 
 
 def _make_importable() -> None:
-    """The folder that holds our package comes first; the worker's own folder, which Python adds when started by path, goes."""
+    """The folder that holds our package comes first; the worker's own folder, which Python adds when started by
+    path, goes.
+    """
     here = Path(__file__).resolve().parent
     sys.path[:] = [entry for entry in sys.path if not entry or Path(entry).resolve() != here]
     sys.path.insert(0, str(here.parent.parent))

@@ -1,9 +1,10 @@
 """A volume's voxels handed to the inference process: a memory-mapped file in a private folder.
 
-Why not multiprocessing.shared_memory: before Python 3.13 every process that attaches registers the block with a resource tracker, which
-(a) removes a block that others still use and (b) is started with `sys.executable`; in an application that embeds Python that may be the
-application itself. A file behaves the same on Linux, macOS and Windows and on Python 3.10-3.13. On Linux it lies in /dev/shm when there
-is room, so that no disk is touched. The side that creates a file removes it.
+Why not multiprocessing.shared_memory: before Python 3.13 every process that attaches registers the block with a
+resource tracker, which (a) removes a block that others still use and (b) is started with `sys.executable`; in an
+application that embeds Python that may be the application itself. A file behaves the same on Linux, macOS and
+Windows and on Python 3.10-3.13. On Linux it lies in /dev/shm when there is room, so that no disk is touched. The
+side that creates a file removes it.
 """
 
 from __future__ import annotations
@@ -89,7 +90,9 @@ def _parent_with_room(size: int) -> Path:
 
 
 def _remove_stale(parent: Path) -> None:
-    """Folders that a crashed Slicer left behind more than a day ago (a running one touches its folder with every volume)."""
+    """Folders that a crashed Slicer left behind more than a day ago (a running one touches its folder with every
+    volume).
+    """
     for folder in parent.glob(f"{FOLDER_PREFIX}*"):
         try:
             if time.time() - folder.stat().st_mtime > _STALE_AFTER_S:

@@ -18,7 +18,9 @@ class DeviceChoice:
 
 
 def choose_device(wanted: str = "auto") -> DeviceChoice:
-    """The device for `wanted` ("auto", "cpu", "cuda", "cuda:N", "mps"); what cannot work is replaced by the CPU and the sentence says so."""
+    """The device for `wanted` ("auto", "cpu", "cuda", "cuda:N", "mps"); what cannot work is replaced by the CPU and
+    the sentence says so.
+    """
     cpu = f"CPU, {torch.get_num_threads()} threads"
     if wanted == "cpu":
         return DeviceChoice("cpu", f"{cpu} (chosen by you).")
@@ -38,10 +40,12 @@ def choose_device(wanted: str = "auto") -> DeviceChoice:
 
 
 def card_is_supported(capability: tuple[int, int], arch_list: list[str]) -> bool:
-    """Whether a torch built for `arch_list` (e.g. ["sm_80", "sm_90", "compute_90"]) runs on a card of this compute capability.
+    """Whether a torch built for `arch_list` (e.g. ["sm_80", "sm_90", "compute_90"]) runs on a card of this compute
+    capability.
 
-    Machine code (sm_XY) runs on cards of the same major version and the same or a higher minor one; intermediate code (compute_XY) on any newer card
-    (CUDA C++ programming guide, "Binary compatibility" and "PTX compatibility").
+    Machine code (sm_XY) runs on cards of the same major version and the same or a higher minor one; intermediate
+    code (compute_XY) on any newer card (CUDA C++ programming guide, "Binary compatibility" and "PTX
+    compatibility").
     """
     for arch in arch_list:
         found = re.fullmatch(r"(sm|compute)_(\d+)(\d)[a-z]?", arch)
@@ -88,9 +92,14 @@ def _cuda_refusal(index: int) -> str | None:
     if not card_is_supported(capability, torch.cuda.get_arch_list()):
         name = torch.cuda.get_device_name(index)
         return (
-            f"the installed torch {torch.__version__} has no code for {name} (compute capability {capability[0]}.{capability[1]}); "
+            f"the installed torch {torch.__version__} has no code for {name} "
+            f"(compute capability {capability[0]}.{capability[1]}); "
             "install another torch with the PyTorch extension to use it"
         )
+    try:
+        torch.ones(1, device=f"cuda:{index}").add_(1).item()  # a driver that is too old only fails here
+    except RuntimeError as error:
+        return f"the GPU does not work with the installed torch ({str(error).splitlines()[0]})"
     return None
 
 

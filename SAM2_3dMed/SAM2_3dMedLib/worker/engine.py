@@ -1,94 +1,52 @@
-"""What the worker computes with: one model, the open volumes with their sessions, and the way down when memory runs out.
+"""What the worker computes with: one model, the open volumes with their sessions, and the way down when memory runs
+out.
 
-The engine answers each request with events (a generator), knows nothing of pipes and threads, and keeps every object's prompts, so that a
-new model, smaller batches or the CPU continue where the other stopped.
+The engine answers each request with events (a generator) and knows nothing of pipes and threads. It keeps every
+object's prompts itself, so that a new model or another device continues where the last one stopped.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
+from ..network.checkpoint import CheckpointError, load_checkpoint
+from ..propagation.cancel import CancelToken
+from ..propagation.errors import DeviceMemoryError, PromptError
+from ..propagation.predictor import SlicePredictor
+from ..propagation.prompts import Prompt, prompt_from_json
+from ..propagation.session import VolumeSession
+from ..propagation.updates import SliceUpdate
+from ..volume.images import Volume, VolumeError
 from . import messages as m
-from .prompt_changes import changed_slices, common_length
-
-
-class EngineError(Exception):
-    """One sentence for the user; `kind` as in messages.Failed."""
-
-    def __init__(self, kind: str, sentence: str) -> None:
-        super().__init__(sentence)
-        self.kind = kind
-
-
-class Backend(Protocol):
-    """The parts of the library that the engine puts together; `library.LibraryBackend` is the real one."""
-
-    def choose_device(self, wanted: str) -> Any: ...
-    def load_predictor(self, weights: Path, device: str) -> Any: ...
-    def model_facts(self, predictor: Any) -> tuple[str, int]: ...
-    def move_predictor(self, predictor: Any, device: str) -> Any: ...
-    def halve_batches(self, predictor: Any) -> bool: ...
-    def make_volume(self, request: m.OpenVolume) -> Any: ...
-    def make_session(self, predictor: Any, volume: Any) -> Any: ...
-    def prompt_from_json(self, value: dict) -> Any: ...
-    def prompt_to_json(self, prompt: Any) -> dict: ...
-    def add_prompt(self, session: Any, object_id: str, prompt: Any) -> Any: ...
-    def refine(self, session: Any, axis: int, index: int, mask: np.ndarray) -> tuple[np.ndarray, float]: ...
-    def is_out_of_memory(self, error: BaseException) -> bool: ...
-    def release_memory(self, device: str) -> None: ...
-    def is_prompt_error(self, error: BaseException) -> bool: ...
+from .devices import DeviceChoice, choose_device, is_out_of_memory, release_memory
+from .errors import EngineError
 
 
 @dataclass
 class _OpenVolume:
-    volume: Any
-    session: Any | None
-    objects: dict[str, list[Any]]  # the prompts of each object, in order
-    ranges: dict[str, tuple[int, int] | None]
+    volume: Volume
+    window: str
+    session: VolumeSession | None = None
+    objects: dict[str, tuple[Prompt, ...]] = field(default_factory=dict)
 
 
 class Engine:
-    """`handle(request, cancel)` yields the events of a request; errors of the user's making are EngineError."""
+    """`handle(request, cancel)` yields the events of a request; what the user can do something about is an
+    EngineError.
+    """
 
-    def __init__(self, backend: Backend, wanted_device: str = "auto") -> None:
-        self._backend = backend
-        self._device = backend.choose_device(wanted_device)
-        self._weights: Path | None = None
-        self._predictor: Any | None = None
+    def __init__(self, wanted_device: str = "auto") -> None:
+        self.device: DeviceChoice = choose_device(wanted_device)
+        self._predictor: SlicePredictor | None = None
+        self._model_name = ""
         self._volumes: dict[str, _OpenVolume] = {}
-
-    @property
-    def device(self) -> Any:
-        return self._device
-
-    def handle(self, request: m.Message, cancel: Any) -> Iterator[m.Message]:
-        """Events of `request`; when memory runs out it is tried again with less (smaller batches, then the CPU)."""
-        work = self._work_for(request)
-        while True:
-            try:
-                yield from work(request, cancel)
-                return
-            except Exception as error:
-                if self._backend.is_out_of_memory(error):
-                    notice = self._with_less_memory(request.request)
-                    if notice is None:
-                        raise EngineError(
-                            "memory", "The memory of this computer is full: close other programs or crop the volume."
-                        ) from error
-                elif self._backend.is_prompt_error(error):
-                    raise EngineError("prompt", str(error)) from error
-                else:
-                    raise
-            yield notice
-
-    def _work_for(self, request: m.Message) -> Callable[[Any, Any], Iterator[m.Message]]:
-        table: dict[type, Callable[[Any, Any], Iterator[m.Message]]] = {
+        self._work: dict[type, Callable[[Any, CancelToken], Iterator[m.Message]]] = {
             m.LoadModel: self._load_model,
             m.OpenVolume: self._open_volume,
             m.CloseVolume: self._close_volume,
@@ -100,208 +58,171 @@ class Engine:
             m.ReadConfidence: self._read_confidence,
             m.RefineBoundary: self._refine,
         }
-        return table[type(request)]
+
+    def handle(self, request: m.Message, cancel: CancelToken) -> Iterator[m.Message]:
+        """Events of `request`; when the device's memory is full, it is done again on the CPU."""
+        while True:
+            batch = self._predictor.batch_size if self._predictor is not None else 0
+            try:
+                yield from self._work[type(request)](request, cancel)
+            except PromptError as error:
+                raise EngineError("prompt", str(error)) from error
+            except VolumeError as error:
+                raise EngineError("volume", str(error)) from error
+            except (DeviceMemoryError, RuntimeError, MemoryError) as error:
+                if not isinstance(error, DeviceMemoryError) and not is_out_of_memory(error):
+                    raise
+                notice = self._fall_back_to_cpu(request.request)
+                if notice is None:
+                    sentence = "The memory of this computer is full: close other programs, or crop the volume."
+                    raise EngineError("memory", sentence) from error
+                # Outside of the handler: the error's traceback keeps tensors alive.
+            else:
+                if self._predictor is not None and self._predictor.batch_size < batch:
+                    sentence = "The device's memory is short: fewer slices are computed at a time."
+                    yield m.Notice(request.request, "smaller_batches", sentence)
+                return
+            yield notice
+            yield self._model_loaded(request.request)
 
     # Model and volumes
 
-    def _load_model(self, request: m.LoadModel, cancel: Any) -> Iterator[m.Message]:
-        weights = Path(request.weights)
-        device = self._backend.choose_device(request.device)
-        self._predictor = self._backend.load_predictor(weights, device.device)
-        self._weights, self._device = weights, device
-        for opened in self._volumes.values():
-            opened.session = None
+    def _load_model(self, request: m.LoadModel, cancel: CancelToken) -> Iterator[m.Message]:
+        device = choose_device(request.device)
+        try:
+            network, _ = load_checkpoint(Path(request.weights))
+        except (CheckpointError, OSError) as error:
+            raise EngineError("model", str(error)) from error
+        self._end_sessions()
+        self._predictor = SlicePredictor(network, device=device.device)
+        self._model_name, self.device = network.config.name, device
         yield self._model_loaded(request.request)
 
     def _model_loaded(self, number: int) -> m.ModelLoaded:
-        name, size = self._backend.model_facts(self._predictor)
-        return m.ModelLoaded(number, name, size, self._device.device, self._device.sentence)
+        size = int(self._predictor.image_size) if self._predictor is not None else 0
+        return m.ModelLoaded(number, self._model_name, size, self.device.device, self.device.sentence)
 
-    def _open_volume(self, request: m.OpenVolume, cancel: Any) -> Iterator[m.Message]:
+    def _open_volume(self, request: m.OpenVolume, cancel: CancelToken) -> Iterator[m.Message]:
         if request.volume_id not in self._volumes:
-            volume = self._backend.make_volume(request)
-            self._volumes[request.volume_id] = _OpenVolume(volume, None, {}, {})
+            try:
+                array = request.array.open_for_reading()
+            except (OSError, ValueError) as error:
+                sentence = f"The volume did not reach the inference process ({error}): select the source volume again."
+                raise EngineError("volume", sentence) from error
+            matrix = np.asarray(request.ijk_to_ras, dtype=float).reshape(4, 4)
+            volume = Volume(array, matrix, request.name, request.modality)
+            self._volumes[request.volume_id] = _OpenVolume(volume, request.window)
         yield m.VolumeOpened(request.request, request.volume_id)
 
-    def _close_volume(self, request: m.CloseVolume, cancel: Any) -> Iterator[m.Message]:
-        if self._volumes.pop(request.volume_id, None) is not None:
-            self._backend.release_memory(self._device.device)
+    def _close_volume(self, request: m.CloseVolume, cancel: CancelToken) -> Iterator[m.Message]:
+        opened = self._volumes.pop(request.volume_id, None)
+        if opened is not None and opened.session is not None:
+            opened.session.close()
+            release_memory(self.device.device)
         yield from ()
 
-    def _opened(self, volume_id: str) -> _OpenVolume:
+    def _opened(self, volume_id: str) -> tuple[_OpenVolume, VolumeSession]:
         opened = self._volumes.get(volume_id)
         if opened is None:
-            raise EngineError(
-                "volume", "The volume is not loaded in the inference process: select the source volume again."
-            )
+            raise EngineError("volume", "The volume is not loaded for inference: select the source volume again.")
         if self._predictor is None:
             raise EngineError("model", "No model is loaded: choose one in the module SAM2-3dMed.")
         if opened.session is None:
-            opened.session = self._backend.make_session(self._predictor, opened.volume)
+            opened.session = VolumeSession(self._predictor, opened.volume, opened.window)
             for object_id, prompts in opened.objects.items():
-                for prompt in prompts:
-                    self._backend.add_prompt(opened.session, object_id, prompt)
-        return opened
+                opened.session.set_prompts(object_id, prompts)
+        return opened, opened.session
 
     # Prompts
 
-    def _add_prompt(self, request: m.AddPrompt, cancel: Any) -> Iterator[m.Message]:
-        opened = self._opened(request.volume_id)
-        prompt = self._backend.prompt_from_json(request.prompt)
-        preview = self._backend.add_prompt(opened.session, request.object_id, prompt)
-        opened.objects.setdefault(request.object_id, []).append(prompt)
-        yield _preview(request, preview)
+    def _add_prompt(self, request: m.AddPrompt, cancel: CancelToken) -> Iterator[m.Message]:
+        opened, session = self._opened(request.volume_id)
+        preview = session.add_prompt(request.object_id, prompt_from_json(request.prompt))
+        opened.objects[request.object_id] = session.prompts(request.object_id)
+        yield from _previews(request, [preview])
+        if preview.note:
+            yield m.Notice(request.request, "prompt", preview.note)
 
-    def _set_prompts(self, request: m.SetPrompts, cancel: Any) -> Iterator[m.Message]:
-        opened = self._opened(request.volume_id)
-        new = [self._backend.prompt_from_json(value) for value in request.prompts]
-        yield from self._replace(request, opened, new, quiet=request.quiet)
+    def _set_prompts(self, request: m.SetPrompts, cancel: CancelToken) -> Iterator[m.Message]:
+        opened, session = self._opened(request.volume_id)
+        prompts = tuple(prompt_from_json(value) for value in request.prompts)
+        previews = session.set_prompts(request.object_id, prompts)
+        opened.objects[request.object_id] = prompts
+        if not request.quiet:
+            yield from _previews(request, previews)
 
-    def _undo(self, request: m.Undo, cancel: Any) -> Iterator[m.Message]:
-        opened = self._opened(request.volume_id)
-        kept = opened.objects.get(request.object_id, [])[:-1]
-        yield from self._replace(request, opened, kept, quiet=False)
+    def _undo(self, request: m.Undo, cancel: CancelToken) -> Iterator[m.Message]:
+        opened, session = self._opened(request.volume_id)
+        kept = opened.objects.get(request.object_id, ())[:-1]
+        previews = session.set_prompts(request.object_id, kept)
+        opened.objects[request.object_id] = kept
+        yield from _previews(request, previews)
 
-    def _replace(self, request: Any, opened: _OpenVolume, new: Sequence[Any], quiet: bool) -> Iterator[m.Message]:
-        """Makes `new` the object's prompts: takes back what differs, from the end, and adds what follows."""
-        object_id, session = request.object_id, opened.session
-        old = opened.objects.get(object_id, [])
-        old_json = [self._backend.prompt_to_json(prompt) for prompt in old]
-        new_json = [self._backend.prompt_to_json(prompt) for prompt in new]
-        same = common_length(old_json, new_json)
-        previews: dict[tuple[int, int], Any] = {}
-        if same == 0 and old:
-            session.remove_object(object_id)
-        else:
-            for _ in range(len(old) - same):
-                session.undo(object_id)
-        opened.objects[object_id] = list(old[:same])
-        for prompt in new[same:]:
-            preview = self._backend.add_prompt(session, object_id, prompt)
-            opened.objects[object_id].append(prompt)
-            previews[(int(preview.axis), int(preview.index))] = preview
-        if not new:
-            opened.objects.pop(object_id, None)
-        if quiet:
-            return
-        for axis, index in changed_slices(old[same:], new[same:]):
-            preview = previews.get((axis, index))
-            if preview is not None:
-                yield _preview(request, preview)
-            else:
-                mask = self._mask_without_prompt(opened, object_id, axis, index)
-                yield m.Preview(
-                    request.request, request.volume_id, object_id, axis, index, m.MaskCrop.of(mask), None, None
-                )
-
-    def _mask_without_prompt(self, opened: _OpenVolume, object_id: str, axis: int, index: int) -> np.ndarray:
-        """What the session says on a slice that lost its prompts: nothing when the object has none left."""
-        if object_id in opened.objects:
-            return np.asarray(opened.session.slice_mask(object_id, _axis(axis), index), dtype=bool)
-        return np.zeros(np.delete(np.asarray(opened.volume.array.shape), 2 - axis), dtype=bool)
-
-    def _remove_object(self, request: m.RemoveObject, cancel: Any) -> Iterator[m.Message]:
+    def _remove_object(self, request: m.RemoveObject, cancel: CancelToken) -> Iterator[m.Message]:
         opened = self._volumes.get(request.volume_id)
-        if (
-            opened is not None
-            and opened.objects.pop(request.object_id, None) is not None
-            and opened.session is not None
-        ):
-            opened.session.remove_object(request.object_id)
+        if opened is not None:
+            opened.objects.pop(request.object_id, None)
+            if opened.session is not None and request.object_id in opened.session.object_ids:
+                opened.session.remove_object(request.object_id)
         yield from ()
 
     # Long work
 
-    def _propagate(self, request: m.Propagate, cancel: Any) -> Iterator[m.Message]:
-        opened = self._opened(request.volume_id)
-        if not opened.objects.get(request.object_id):
-            raise EngineError(
-                "prompt", "This segment has no prompt yet: click on the structure or drag a box around it first."
-            )
+    def _propagate(self, request: m.Propagate, cancel: CancelToken) -> Iterator[m.Message]:
+        _, session = self._opened(request.volume_id)
+        if request.object_id not in session.object_ids or not session.prompts(request.object_id):
+            raise PromptError("This segment has no prompt yet: click on the structure or drag a box around it first.")
         limits = None
         if request.first is not None and request.last is not None:
             limits = (request.first, request.last)
         clock = _Clock()
-        for update in opened.session.propagate(request.object_id, slice_range=limits, cancel=cancel):
-            yield m.SliceResult(
-                request.request,
-                request.volume_id,
-                request.object_id,
-                int(update.axis),
-                int(update.index),
-                m.MaskCrop.of(update.mask),
-                _number(update.score),
-                _number(update.object_score),
-                int(update.done),
-                int(update.total),
-                clock.seconds_left(int(update.done), int(update.total)),
-            )
+        for update in session.propagate(request.object_id, limits, cancel):
+            left = clock.seconds_left(update.done, update.total)
+            yield _slice_result(request, update, left)
 
-    def _read_confidence(self, request: m.ReadConfidence, cancel: Any) -> Iterator[m.Message]:
-        opened = self._opened(request.volume_id)
-        if not opened.objects.get(request.object_id):
-            raise EngineError(
-                "prompt", "This segment has no prompt, so there is no confidence to show: click on the structure first."
-            )
-        values = opened.session.confidence(request.object_id)
+    def _read_confidence(self, request: m.ReadConfidence, cancel: CancelToken) -> Iterator[m.Message]:
+        _, session = self._opened(request.volume_id)
+        if request.object_id not in session.object_ids:
+            raise PromptError("This segment has no prompt, so there is no confidence to show: click on it first.")
         slices = tuple(
-            m.SliceConfidenceData(
-                int(index), float(item.value), _number(item.score), _number(item.boundary), _number(item.agreement)
-            )
-            for index, item in sorted(values.items())
+            m.SliceConfidenceData(int(index), float(c.value), float(c.score), float(c.boundary), float(c.agreement))
+            for index, c in sorted(session.confidence(request.object_id).items())
         )
-        axis = int(opened.session.axis(request.object_id))
+        axis = int(session.axis(request.object_id))
         yield m.ConfidenceReport(request.request, request.volume_id, request.object_id, axis, slices)
 
-    def _refine(self, request: m.RefineBoundary, cancel: Any) -> Iterator[m.Message]:
-        opened = self._opened(request.volume_id)
+    def _refine(self, request: m.RefineBoundary, cancel: CancelToken) -> Iterator[m.Message]:
+        _, session = self._opened(request.volume_id)
         clock, total = _Clock(), len(request.slices)
         for done, item in enumerate(request.slices, start=1):
             if cancel.cancelled:
                 return
-            mask, score = self._backend.refine(opened.session, request.axis, item.index, item.mask.to_mask())
-            left = clock.seconds_left(done, total)
-            crop = m.MaskCrop.of(mask)
-            yield m.SliceResult(
-                request.request,
-                request.volume_id,
-                request.object_id,
-                request.axis,
-                item.index,
-                crop,
-                score,
-                None,
-                done,
-                total,
-                left,
-            )
+            mask = session.refine_boundary(request.object_id, request.axis, item.index, item.mask.to_mask())
+            names = (request.request, request.volume_id, request.object_id, request.axis, item.index)
+            yield m.SliceResult(*names, m.MaskCrop.of(mask), None, None, done, total, clock.seconds_left(done, total))
 
     # Memory
 
-    def _with_less_memory(self, number: int) -> m.Notice | None:
-        """Smaller batches, then the CPU; None when neither is left. Sessions are made again from their prompts."""
+    def _end_sessions(self) -> None:
+        """The sessions are made again, with the objects' prompts, when they are next needed."""
         for opened in self._volumes.values():
-            opened.session = None
-        if self._predictor is None:
+            if opened.session is not None:
+                opened.session.close()
+                opened.session = None
+
+    def _fall_back_to_cpu(self, number: int) -> m.Notice | None:
+        """None when the CPU is what ran out."""
+        full = self.device.device
+        self._end_sessions()
+        if full == "cpu" or self._predictor is None:
             return None
-        device = self._device.device
-        self._backend.release_memory(device)
-        if self._backend.halve_batches(self._predictor):
-            return m.Notice(
-                number,
-                "smaller_batches",
-                "Memory ran out: going on with fewer slices at a time. Your prompts are kept.",
-            )
-        if device == "cpu":
-            return None
-        self._device = self._backend.choose_device("cpu")
-        self._predictor = self._backend.move_predictor(self._predictor, "cpu")
-        self._backend.release_memory(device)
-        return m.Notice(
-            number,
-            "cpu_fallback",
-            f"The memory of {device} is full: going on with the CPU, which is slower. Your prompts are kept.",
-        )
+        network = self._predictor.network
+        self._predictor = None
+        self._predictor = SlicePredictor(network.to("cpu").float(), device="cpu")
+        release_memory(full)
+        self.device = DeviceChoice("cpu", f"CPU, because the memory of {full} was full.")
+        sentence = f"The memory of {full} is full: going on with the CPU, which is slower. Your prompts are kept."
+        return m.Notice(number, "cpu_fallback", sentence)
 
 
 class _Clock:
@@ -314,24 +235,17 @@ class _Clock:
         return round((time.monotonic() - self._start) / max(done, 1) * max(total - done, 0), 1)
 
 
-def _preview(request: Any, preview: Any) -> m.Preview:
-    return m.Preview(
-        request.request,
-        request.volume_id,
-        request.object_id,
-        int(preview.axis),
-        int(preview.index),
-        m.MaskCrop.of(preview.mask),
-        _number(preview.score),
-        _number(preview.object_score),
-    )
+def _previews(request: Any, updates: Iterable[SliceUpdate]) -> Iterator[m.Preview]:
+    for u in updates:
+        place = (request.request, request.volume_id, request.object_id, int(u.axis), int(u.index))
+        yield m.Preview(*place, m.MaskCrop.of(u.mask), _number(u.score), _number(u.object_score))
+
+
+def _slice_result(request: m.Propagate, u: SliceUpdate, left: float) -> m.SliceResult:
+    place = (request.request, request.volume_id, request.object_id, int(u.axis), int(u.index))
+    scores = _number(u.score), _number(u.object_score)
+    return m.SliceResult(*place, m.MaskCrop.of(u.mask), *scores, int(u.done), int(u.total), left)
 
 
 def _number(value: Any) -> float | None:
     return None if value is None else float(value)
-
-
-def _axis(axis: int) -> Any:
-    from ..volume.planes import SliceAxis
-
-    return SliceAxis(axis)

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class MaskCrop:
-    """The whole mask of one slice, `shape` (rows, columns) in array orientation; all that lies outside the crop is background.
+    """The whole mask of one slice, `shape` (rows, columns) in array orientation; all that lies outside the crop is
+    background.
 
-    `row`, `column`, `rows`, `columns` place the crop; `data` is zlib(packbits) in base64. An organ on a 512 x 512 slice takes 0.3-1 kB
-    instead of 256 kB, and packs in under 0.2 ms.
+    `row`, `column`, `rows`, `columns` place the crop; `data` is zlib(packbits) in base64. An organ on a 512 x 512
+    slice takes 0.3-1 kB instead of 256 kB, and packs in under 0.2 ms.
     """
 
     shape: tuple[int, int]

@@ -1,7 +1,8 @@
 """The messages between Slicer and the inference process. Requests carry a number that their answers repeat.
 
-Every request is answered by exactly one `Finished` or `Failed`; in between come the events it causes. `Cancel` acts at once on every
-request with a smaller number. Axis, slice index, positions and masks are as `VolumeSession` takes them: IJK axes, array orientation.
+Every request is answered by exactly one `Finished` or `Failed`; in between come the events it causes. `Cancel` acts
+at once on every request with a smaller number. Axis, slice index, positions and masks are as `VolumeSession` takes
+them: IJK axes, array orientation.
 """
 
 from __future__ import annotations
@@ -80,12 +81,14 @@ class SliceConfidenceData:
         return cls(int(value["index"]), value["value"], value["score"], value["boundary"], value["agreement"])
 
 
-# Requests ---------------------------------------------------------------------------------------------------------------------------
+# Requests ---------------------------------------------------------------------------------------------------------
 
 
 @message
 class Hello(Message):
-    """First message. `import_paths`: the application's own import path, added at the end of the worker's, so that both see the same torch."""
+    """First message. `import_paths`: the application's own import path, added at the end of the worker's, so that
+    both see the same torch.
+    """
 
     import_paths: tuple[str, ...]
     device: str  # "auto", "cuda", "cuda:1", "mps", "cpu"
@@ -127,7 +130,9 @@ class AddPrompt(Message):
 
 @message
 class SetPrompts(Message):
-    """The whole list of an object's prompts. Previews follow for each slice whose prompts changed, unless `quiet` (a restart)."""
+    """The whole list of an object's prompts. Previews follow for each slice whose prompts changed, unless `quiet`
+    (a restart).
+    """
 
     volume_id: str
     object_id: str
@@ -151,7 +156,9 @@ class RemoveObject(Message):
 
 @message
 class Propagate(Message):
-    """Both directions; `first` and `last` (inclusive, along the object's axis) limit the slices, None: the end of the volume."""
+    """Both directions; `first` and `last` (inclusive, along the object's axis) limit the slices, None: the end of
+    the volume.
+    """
 
     volume_id: str
     object_id: str
@@ -172,7 +179,9 @@ class ReadConfidence(Message):
 
 @message
 class RefineBoundary(Message):
-    """Moves the outlines of the given masks onto the boundary that the model sees. Answered by a SliceResult for each slice."""
+    """Moves the outlines of the given masks onto the boundary that the model sees. Answered by a SliceResult for
+    each slice.
+    """
 
     volume_id: str
     object_id: str
@@ -185,7 +194,7 @@ class Shutdown(Message):
     """The worker ends; closing its standard input does the same."""
 
 
-# Events -----------------------------------------------------------------------------------------------------------------------------
+# Events -----------------------------------------------------------------------------------------------------------
 
 
 @message
@@ -198,7 +207,9 @@ class WorkerStarted(Message):
 
 @message
 class EngineReady(Message):
-    """torch is imported. `device`: "cuda", "cuda:0", "mps", "cpu"; `sentence`: which device and why; `free_memory` in bytes (0: not known)."""
+    """torch is imported. `device`: "cuda", "cuda:0", "mps", "cpu"; `sentence`: which device and why; `free_memory`
+    in bytes (0: not known).
+    """
 
     device: str
     sentence: str
@@ -268,7 +279,8 @@ class Finished(Message):
 class Failed(Message):
     """The request could not be done: one sentence for the user.
 
-    `kind`: "prompt" (outside the volume ...), "memory", "model", "volume", "missing_package", "lost" (the process ended), "internal".
+    `kind`: "prompt" (outside the volume ...), "memory", "model", "volume", "missing_package", "lost" (the process
+    ended), "internal".
     """
 
     kind: str

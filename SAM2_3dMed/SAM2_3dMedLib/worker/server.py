@@ -8,32 +8,24 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
+from ..propagation.cancel import CancelToken
 from . import messages as m
-from .engine import Engine, EngineError
+from .errors import EngineError
+
+if TYPE_CHECKING:
+    from .engine import Engine
 
 # How long the work in progress may take to notice that Slicer is gone before the process ends anyway.
 _GRACE_AFTER_END_OF_INPUT_S = 5.0
 _CANCELABLE = (m.Propagate, m.RefineBoundary)
 
 
-class CancelFlag:
-    """A cancel token (0001): set by the reading thread, looked at between two slices."""
-
-    def __init__(self) -> None:
-        self._event = threading.Event()
-
-    def cancel(self) -> None:
-        self._event.set()
-
-    @property
-    def cancelled(self) -> bool:
-        return self._event.is_set()
-
-
 class Server:
-    """Serves one Slicer until its input ends. `make_engine(hello)` imports torch: it is called after `WorkerStarted` is sent."""
+    """Serves one Slicer until its input ends. `make_engine(hello)` imports torch: it is called after
+    `WorkerStarted` is sent.
+    """
 
     def __init__(
         self, source: BinaryIO, sink: BinaryIO, make_engine: Callable[[m.Hello], tuple[Engine, m.EngineReady]]
@@ -44,7 +36,7 @@ class Server:
         self._queue: queue.SimpleQueue[m.Message | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._sink_lock = threading.Lock()
-        self._current: tuple[int, CancelFlag] | None = None
+        self._current: tuple[int, CancelToken] | None = None
         self._cancel_below = 0
 
     def run(self) -> int:
@@ -57,8 +49,9 @@ class Server:
         try:
             engine, ready = self._make_engine(hello)
         except ImportError as error:
-            package = error.name or str(error)
-            text = f"The package {package} cannot be imported ({error}): install the missing packages in the module SAM2-3dMed."
+            ours = (error.name or "").startswith("SAM2_3dMedLib")
+            remedy = "install the extension again" if ours else "install what is missing in the module SAM2-3dMed"
+            text = f"The inference process cannot start ({error}): {remedy}."
             self._send(m.Failed(hello.request, "missing_package", text, True, "", ""))
             return 1
         self._send(ready)
@@ -73,15 +66,16 @@ class Server:
         volume_id, object_id = getattr(request, "volume_id", ""), getattr(request, "object_id", "")
         flag = self._begin(request)
         try:
-            if not flag.cancelled:
+            if not (flag.cancelled and isinstance(request, _CANCELABLE)):
                 for event in engine.handle(request, flag):
                     self._send(event)
-            self._send(m.Finished(request.request, request.kind_name, volume_id, object_id, flag.cancelled))
+            # Only long work can be canceled; Cancel may come while anything else is worked on, which then is done.
+            cancelled = flag.cancelled and isinstance(request, _CANCELABLE)
+            self._send(m.Finished(request.request, request.kind_name, volume_id, object_id, cancelled))
         except EngineError as error:
             self._send(m.Failed(request.request, error.kind, str(error), False, volume_id, object_id))
-        except (
-            Exception
-        ) as error:  # one broken request must not end the process: the sentence goes to the user, the rest to the log
+        except Exception as error:
+            # One broken request must not end the process: the sentence goes to the user, the rest to the log.
             traceback.print_exc(file=sys.stderr)
             sentence = (
                 f"The inference process could not do this ({type(error).__name__}: {error}). See the log for details."
@@ -91,8 +85,8 @@ class Server:
             with self._lock:
                 self._current = None
 
-    def _begin(self, request: m.Message) -> CancelFlag:
-        flag = CancelFlag()
+    def _begin(self, request: m.Message) -> CancelToken:
+        flag = CancelToken()
         with self._lock:
             self._current = (request.request, flag)
             if isinstance(request, _CANCELABLE) and request.request < self._cancel_below:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 from . import messages as m
-from .engine import Engine
+
+if TYPE_CHECKING:
+    from .engine import Engine
 
 
 def make_engine(hello: m.Hello) -> tuple[Engine, m.EngineReady]:
@@ -14,8 +17,8 @@ def make_engine(hello: m.Hello) -> tuple[Engine, m.EngineReady]:
     sys.path.extend(path for path in hello.import_paths if path not in known)
     import torch
 
-    from .library import LibraryBackend
+    from .engine import Engine
 
-    engine = Engine(LibraryBackend(), hello.device)
+    engine = Engine(hello.device)
     device = engine.device
     return engine, m.EngineReady(hello.request, device.device, device.sentence, torch.__version__, device.free_memory)

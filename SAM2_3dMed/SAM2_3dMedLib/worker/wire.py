@@ -22,7 +22,9 @@ def nested(kind: type, many: bool = False) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class Message:
-    """Base of all messages. `request` is the number of the request, or of the request that an event answers (0: none)."""
+    """Base of all messages. `request` is the number of the request, or of the request that an event answers (0:
+    none).
+    """
 
     request: int
     registered: ClassVar[bool] = False

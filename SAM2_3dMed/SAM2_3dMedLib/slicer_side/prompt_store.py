@@ -1,0 +1,192 @@
+"""The prompts of each segment, kept in the scene: one hidden node for each segmentation, saved and loaded with it.
+
+Keyed by segment ID, which does not change when a segment is renamed. The node refers to the segmentation and, for
+each segment, to the volume that was prompted, so that MRML keeps the references right when a scene is loaded into
+another.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, unquote
+
+from ..propagation.errors import PromptError
+from ..propagation.prompts import Prompt, prompt_from_json
+
+_KIND = "SAM2_3dMed.Prompts"  # attribute that tells our nodes from other modules'
+_SEGMENTATION_ROLE = "segmentation"
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class StoredPrompt:
+    """A prompt and its name in the scene; the name stays when the prompt is moved."""
+
+    prompt_id: str
+    prompt: Prompt
+
+
+@dataclass(frozen=True)
+class _Record:
+    prompts: tuple[StoredPrompt, ...] = ()
+    checked: tuple[int, ...] = ()
+
+
+class PromptStore:
+    """All methods work on the scene as it is now; nothing is cached, so loading and closing a scene need no notice."""
+
+    def __init__(self, scene: Any) -> None:
+        self._scene = scene
+
+    def prompts(self, segmentation_node: Any, segment_id: str) -> tuple[StoredPrompt, ...]:
+        """In the order they were given."""
+        return self._read(segmentation_node, segment_id).prompts
+
+    def add(self, segmentation_node: Any, segment_id: str, volume_node: Any, prompt: Prompt) -> StoredPrompt:
+        stored = StoredPrompt(uuid.uuid4().hex[:12], prompt)
+        record = self._read(segmentation_node, segment_id)
+        self._write(segmentation_node, segment_id, _Record((*record.prompts, stored), record.checked))
+        self._set_volume(segmentation_node, segment_id, volume_node)
+        return stored
+
+    def replace(self, segmentation_node: Any, segment_id: str, prompt_id: str, prompt: Prompt) -> None:
+        """KeyError when there is no prompt of that name."""
+        record = self._read(segmentation_node, segment_id)
+        _index_of(record, prompt_id)
+        prompts = tuple(StoredPrompt(prompt_id, prompt) if p.prompt_id == prompt_id else p for p in record.prompts)
+        self._write(segmentation_node, segment_id, _Record(prompts, record.checked))
+
+    def remove(self, segmentation_node: Any, segment_id: str, prompt_id: str) -> None:
+        """KeyError when there is no prompt of that name."""
+        record = self._read(segmentation_node, segment_id)
+        _index_of(record, prompt_id)
+        prompts = tuple(p for p in record.prompts if p.prompt_id != prompt_id)
+        self._write(segmentation_node, segment_id, _Record(prompts, record.checked))
+
+    def pop(self, segmentation_node: Any, segment_id: str) -> StoredPrompt | None:
+        """Takes the last prompt away and returns it, None when there is none."""
+        record = self._read(segmentation_node, segment_id)
+        if not record.prompts:
+            return None
+        self._write(segmentation_node, segment_id, _Record(record.prompts[:-1], record.checked))
+        return record.prompts[-1]
+
+    def set_all(
+        self, segmentation_node: Any, segment_id: str, volume_node: Any, prompts: Sequence[Prompt | StoredPrompt]
+    ) -> None:
+        """Exactly these prompts; those given as StoredPrompt keep their names (undo brings back the same ones)."""
+        named = tuple(p if isinstance(p, StoredPrompt) else StoredPrompt(uuid.uuid4().hex[:12], p) for p in prompts)
+        checked = self._read(segmentation_node, segment_id).checked
+        self._write(segmentation_node, segment_id, _Record(named, checked))
+        self._set_volume(segmentation_node, segment_id, volume_node)
+
+    def clear(self, segmentation_node: Any, segment_id: str) -> None:
+        """Forgets prompts and checked slices of a segment."""
+        self._write(segmentation_node, segment_id, _Record())
+
+    def segments(self, segmentation_node: Any) -> tuple[str, ...]:
+        """The IDs of the segments that have prompts or checked slices."""
+        node = self._node(segmentation_node)
+        if node is None:
+            return ()
+        return tuple(unquote(name) for name in node.GetParameterNames() if node.GetParameter(name))
+
+    def volume_node(self, segmentation_node: Any, segment_id: str) -> Any | None:
+        """The volume that the segment was prompted on, None when it is not in the scene."""
+        node = self._node(segmentation_node)
+        return node.GetNodeReference(_volume_role(segment_id)) if node is not None else None
+
+    def checked_slices(self, segmentation_node: Any, segment_id: str) -> set[int]:
+        """Slices (along the segment's axis) that the user has looked at."""
+        return set(self._read(segmentation_node, segment_id).checked)
+
+    def set_checked(self, segmentation_node: Any, segment_id: str, indices: Iterable[int]) -> None:
+        record = self._read(segmentation_node, segment_id)
+        self._write(segmentation_node, segment_id, _Record(record.prompts, tuple(sorted({int(i) for i in indices}))))
+
+    def drop_missing(self) -> None:
+        """Removes what belongs to segments and segmentations that are gone."""
+        for node in self._nodes():
+            segmentation_node = node.GetNodeReference(_SEGMENTATION_ROLE)
+            if segmentation_node is None:
+                self._scene.RemoveNode(node)
+                continue
+            for segment_id in self.segments(segmentation_node):
+                if segmentation_node.GetSegmentation().GetSegment(segment_id) is None:
+                    self.clear(segmentation_node, segment_id)
+
+    def _read(self, segmentation_node: Any, segment_id: str) -> _Record:
+        """The record of a segment; an entry that cannot be read (a newer version's) is left out, the others stay."""
+        node = self._node(segmentation_node)
+        text = node.GetParameter(quote(segment_id, safe="")) if node is not None else ""
+        if not text:
+            return _Record()
+        try:
+            data = json.loads(text)
+            entries, checked = list(data["prompts"]), tuple(int(index) for index in data["checked"])
+        except (ValueError, KeyError, TypeError):
+            return _Record()
+        prompts = []
+        for entry in entries:
+            try:
+                prompts.append(StoredPrompt(str(entry["id"]), prompt_from_json(entry)))
+            except (PromptError, KeyError, TypeError):
+                continue
+        return _Record(tuple(prompts), checked)
+
+    def _write(self, segmentation_node: Any, segment_id: str, record: _Record) -> None:
+        name = quote(segment_id, safe="")
+        if not record.prompts and not record.checked:
+            node = self._node(segmentation_node)
+            if node is not None:
+                node.UnsetParameter(name)
+                node.SetNodeReferenceID(_volume_role(segment_id), None)
+            return
+        data = {
+            "version": _VERSION,
+            "prompts": [{"id": stored.prompt_id, **stored.prompt.to_json()} for stored in record.prompts],
+            "checked": list(record.checked),
+        }
+        node = self._node(segmentation_node) or self._create(segmentation_node)
+        node.SetParameter(name, json.dumps(data, separators=(",", ":")))
+
+    def _set_volume(self, segmentation_node: Any, segment_id: str, volume_node: Any) -> None:
+        node = self._node(segmentation_node)
+        if node is not None and volume_node is not None:
+            node.SetNodeReferenceID(_volume_role(segment_id), volume_node.GetID())
+
+    def _node(self, segmentation_node: Any) -> Any | None:
+        for node in self._nodes():
+            if node.GetNodeReferenceID(_SEGMENTATION_ROLE) == segmentation_node.GetID():
+                return node
+        return None
+
+    def _nodes(self) -> list[Any]:
+        count = self._scene.GetNumberOfNodesByClass("vtkMRMLScriptedModuleNode")
+        nodes = [self._scene.GetNthNodeByClass(index, "vtkMRMLScriptedModuleNode") for index in range(count)]
+        return [node for node in nodes if node.GetAttribute(_KIND)]
+
+    def _create(self, segmentation_node: Any) -> Any:
+        node = self._scene.CreateNodeByClass("vtkMRMLScriptedModuleNode")
+        node.UnRegister(None)
+        node.SetName("SAM2-3dMed prompts")
+        node.SetHideFromEditors(True)
+        node.SetAttribute(_KIND, str(_VERSION))
+        node = self._scene.AddNode(node)
+        node.SetNodeReferenceID(_SEGMENTATION_ROLE, segmentation_node.GetID())
+        return node
+
+
+def _volume_role(segment_id: str) -> str:
+    return f"volume-{quote(segment_id, safe='')}"
+
+
+def _index_of(record: _Record, prompt_id: str) -> int:
+    for index, stored in enumerate(record.prompts):
+        if stored.prompt_id == prompt_id:
+            return index
+    raise KeyError(prompt_id)
