@@ -4,6 +4,7 @@ What stands in for the application is said where it is made: `pythonqt.py` for P
 of a scripted effect, `SliceWidget` for qMRMLSliceWidget.
 """
 
+import atexit
 import importlib.util
 import os
 import sys
@@ -114,6 +115,23 @@ class SliceWidget:
 
     def convertDeviceToXYZ(self, xy):  # noqa: N802
         return (*xy, 0)
+
+
+class _EndWithoutTeardown:
+    """PySide6 and slicer-core in one interpreter crash when it is taken down, after the last test: it is not taken down."""
+
+    def pytest_sessionfinish(self, session, exitstatus):
+        def leave():
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(int(exitstatus))
+
+        atexit.register(leave)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def end_without_teardown(request):
+    request.config.pluginmanager.register(_EndWithoutTeardown())
 
 
 @pytest.fixture
@@ -308,7 +326,8 @@ def test_shortcuts_are_there_while_active_and_only_then(world):
     assert len(keys) == 6
     assert not keys & taken
     for key in keys:
-        texts = " ".join(w.toolTip() for w in world.host.optionsFrame().findChildren(QtWidgets.QWidget))
+        widgets = world.host.optionsFrame().findChildren(QtWidgets.QWidget)
+        texts = " ".join(QtWidgets.QWidget.toolTip(widget) for widget in widgets)
         assert f"Key: {key}." in texts
     world.host.switch_off()
     assert all(s.parent() is None for s in shortcuts()) or shortcuts() == []
