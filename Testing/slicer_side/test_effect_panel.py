@@ -118,7 +118,7 @@ class SliceWidget:
 
 
 class _EndWithoutTeardown:
-    """PySide6 and slicer-core in one interpreter crash when it is taken down, after the last test: it is not taken down."""
+    """PySide6 and slicer-core in one interpreter crash when it is taken down after the last test: leave before that."""
 
     def pytest_sessionfinish(self, session, exitstatus):
         def leave():
