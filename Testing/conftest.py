@@ -1,4 +1,6 @@
-"""Where the tests find real images: the samples in the repository, and the labelled volumes beside it, where there are any."""
+"""Where the tests find real images: the samples in the repository, and the labelled volumes beside it, where there
+are any.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ def repository_root() -> Path:
 
 @pytest.fixture(scope="session")
 def samples() -> Path:
-    """`Resources/Samples`: `<name>_img.nii.gz` and `<name>_lab.nii.gz` for abdomen_ct, sarcoma_ct, sarcoma_mr, spinalcord_t2."""
+    """`Resources/Samples`: `<name>_img.nii.gz` and `<name>_lab.nii.gz` for abdomen_ct, sarcoma_ct, sarcoma_mr,
+    spinalcord_t2.
+    """
     folder = ROOT / "Resources" / "Samples"
     assert folder.is_dir(), "Resources/Samples is part of the repository"
     return folder

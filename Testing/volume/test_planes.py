@@ -123,7 +123,8 @@ def test_points_and_boxes_come_back_from_the_network(
 
 
 def test_network_pixels_by_hand() -> None:
-    # Identity RAS: columns toward Left are i reversed, rows toward Posterior are j reversed. 4 columns on 512: 128 network pixels each.
+    # Identity RAS: columns toward Left are i reversed, rows toward Posterior are j reversed. 4 columns on 512: 128
+    # network pixels each.
     plane = SlicePlane.of(Geometry(np.eye(4), (4, 8, 3)), SliceAxis.K)
     np.testing.assert_allclose(plane.to_network([[3, 7, 1], [0, 0, 1]], 512), [[63.5, 31.5], [447.5, 479.5]])
     # Voxels i 2..3 and j 6..7 are the first two columns and rows.

@@ -50,7 +50,8 @@ def choose_series(folder: Path) -> DicomSeries:
             f"the one with most slices ({len(files)}, in '{Path(files[0]).parent}') was taken."
         )
     if len(files) > 1:
-        notes += _position_notes(files, folder)
+        files, remarks = _sort_by_position(files, folder)
+        notes += remarks
     for note in notes:
         _LOG.warning(note)
     return DicomSeries(tuple(files), tuple(notes))
@@ -62,26 +63,29 @@ def _series_in(folder: Path) -> list[Sequence[str]]:
         return [sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), identifier) for identifier in identifiers]
 
 
-def _position_notes(files: Sequence[str], folder: Path) -> list[str]:
-    places = [_position_and_normal(file) for file in files]
-    if any(place is None for place in places):
-        return ["Some slices do not say where they lie; their order in the volume is that of their file names."]
-    positions = np.array([place[0] for place in places if place is not None])
-    normal = places[0][1]  # type: ignore[index]
-    along = positions @ normal
-    gaps = np.diff(along)
-    if np.abs(gaps).min() < 1e-3:
+def _sort_by_position(files: Sequence[str], folder: Path) -> tuple[Sequence[str], list[str]]:
+    """The files in order along the slice normal, and what is unusual about their places."""
+    places = [place for file in files if (place := _position_and_normal(file)) is not None]
+    if len(places) < len(files):
+        return files, ["Some slices do not say where they lie; their order in the volume is that of their file names."]
+    normal = places[0][1]
+    along = np.array([position @ normal for position, _ in places])
+    # GDCM sorts too, but falls back to file names, without a word, where two slices share a position.
+    order = np.argsort(along, kind="stable")
+    positions = np.array([places[number][0] for number in order])
+    gaps = np.diff(along[order])
+    if gaps.min() < 1e-3:
         raise VolumeError(
             f"The DICOM series in '{folder}' holds several images at the same position "
             "(a time series or several echoes); export one of them to its own folder."
         )
     notes = []
-    usual = float(np.median(np.abs(gaps)))
+    usual = float(np.median(gaps))
     # 2 % of a slice is rounding in headers; from 10 % on somebody would see it in the volume.
-    if np.abs(np.abs(gaps) - usual).max() > 0.1 * usual:
+    if np.abs(gaps - usual).max() > 0.1 * usual:
         notes.append(
-            f"Slices are missing or unevenly spaced ({np.abs(gaps).min():.2f} to "
-            f"{np.abs(gaps).max():.2f} mm apart); the volume has their mean distance."
+            f"Slices are missing or unevenly spaced ({gaps.min():.2f} to "
+            f"{gaps.max():.2f} mm apart); the volume has their mean distance."
         )
     travel = positions[-1] - positions[0]
     sideways = np.linalg.norm(travel - normal * (travel @ normal))
@@ -91,7 +95,7 @@ def _position_notes(files: Sequence[str], folder: Path) -> list[str]:
             f"The gantry was tilted: slices are shifted by "
             f"up to {sideways:.1f} mm, which the volume's right-angled grid does not show."
         )
-    return notes
+    return [files[number] for number in order], notes
 
 
 def _position_and_normal(file: str) -> tuple[FloatArray, FloatArray] | None:

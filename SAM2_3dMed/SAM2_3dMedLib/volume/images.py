@@ -16,13 +16,14 @@ import SimpleITK as sitk  # noqa: N813 - its customary name
 from .dicom import choose_series
 from .errors import VolumeError
 from .geometry import FloatArray, Geometry, affine_from_parts, ras_from_lps
-from .integrity import check_whole_file
+from .integrity import check_whole_file, has_finite_values
 from .intensity import Window
 from .itk_quiet import itk_errors, reason
 from .label_maps import SegmentInfo, write_label_map
 
 __all__ = ["SegmentInfo", "Volume", "VolumeError", "read_volume", "write_label_map"]
 
+_NO_FINITE_VALUE = "holds no finite value (all NaN or infinite); choose another image."
 _READABLE = "NIfTI, NRRD, MHA or MHD file, or a folder of DICOM slices"
 
 
@@ -70,7 +71,9 @@ def read_volume(path: str | os.PathLike[str]) -> Volume:
     """Read one 3D scalar image: a file, or the largest series of a folder of DICOM slices.
 
     Voxels, their order and the grid are those of the file, also left-handed and oblique; DICOM and NIfTI rescaling is
-    applied by SimpleITK. Raises VolumeError: missing, not an image, truncated, 4D, color or vector, a single slice,
+    applied by SimpleITK, which reads NaN in NIfTI files as 0.
+
+    Raises VolumeError: missing, not an image, truncated, 4D, color or vector, a single slice,
     all NaN, empty, not numeric.
     """
     source = Path(path).expanduser()
@@ -82,6 +85,8 @@ def read_volume(path: str | os.PathLike[str]) -> Volume:
     _check_header(reader, f"'{source.name}'")
     check_whole_file(source)
     image = _execute(reader, source)
+    if not sitk.GetArrayViewFromImage(image).any() and not has_finite_values(source):
+        raise VolumeError(f"'{source.name}' {_NO_FINITE_VALUE}")
     return _volume(image, _tags(reader), source, ())
 
 
@@ -122,13 +127,13 @@ def _tags(reader: sitk.ImageFileReader) -> dict[str, str]:
 
 def _check_header(reader: sitk.ImageFileReader, what: str, slices: int = 1) -> None:
     size = list(reader.GetSize())
+    if "complex" in sitk.GetPixelIDValueAsString(reader.GetPixelID()).lower():
+        raise VolumeError(f"{what} holds complex numbers; export its magnitude as a gray-scale volume.")
     if reader.GetNumberOfComponents() > 1:
         raise VolumeError(
             f"{what} holds {reader.GetNumberOfComponents()} values a voxel (a color, vector or layered image); "
             "export it as one gray-scale volume."
         )
-    if "complex" in sitk.GetPixelIDValueAsString(reader.GetPixelID()).lower():
-        raise VolumeError(f"{what} holds complex numbers; export its magnitude as a gray-scale volume.")
     if len(size) > 3 and max(size[3:]) > 1:
         raise VolumeError(
             f"{what} has {len(size)} dimensions ({' x '.join(map(str, size))}); export one time point as a 3D volume."
@@ -209,4 +214,4 @@ def _check_array(array: npt.NDArray, name: str) -> None:
         )
     # Slice by slice: a mask of the whole array would need another byte a voxel.
     if np.issubdtype(array.dtype, np.floating) and not any(np.isfinite(plane).any() for plane in array):
-        raise VolumeError(f"{name} holds no finite value (all NaN or infinite); choose another image.")
+        raise VolumeError(f"{name} {_NO_FINITE_VALUE}")

@@ -1,6 +1,4 @@
-"""Whether a file holds all the voxels its header promises, where ITK does not check: a truncated NIfTI is read as
-zeros without a word.
-"""
+"""What ITK does not say about a NIfTI file: it reads missing voxels of a truncated file, and NaN, as zeros."""
 
 from __future__ import annotations
 
@@ -8,6 +6,9 @@ import gzip
 import struct
 import zlib
 from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
 
 from .errors import VolumeError
 
@@ -19,13 +20,9 @@ def check_whole_file(path: Path) -> None:
 
     Other formats: SimpleITK reports it itself.
     """
-    name = path.name.lower()
-    if not name.endswith((".nii", ".nii.gz", ".hdr", ".hdr.gz", ".img", ".img.gz")):
+    if not _is_nifti(path):
         return
-    stem = path.with_suffix("").with_suffix("") if name.endswith(".gz") else path.with_suffix("")
-    zipped = ".gz" if name.endswith(".gz") else ""
-    pair = not name.endswith((".nii", ".nii.gz"))
-    header_path, data_path = (Path(f"{stem}.hdr{zipped}"), Path(f"{stem}.img{zipped}")) if pair else (path, path)
+    header_path, data_path = _header_and_data(path)
     try:
         expected = _promised_bytes(_start(header_path))
         whole = expected is None or _holds(data_path, expected)
@@ -35,13 +32,61 @@ def check_whole_file(path: Path) -> None:
         raise VolumeError(f"'{path.name}' is truncated: it ends before its last slice; copy or export it again.")
 
 
+def has_finite_values(path: Path) -> bool:
+    """Whether a NIfTI file of floats stores at least one finite value; True for every other file.
+
+    For volumes that ITK reads as all zeros: NIfTI's library replaces NaN and infinity by zero.
+    """
+    if not _is_nifti(path):
+        return True
+    header_path, data_path = _header_and_data(path)
+    header = _start(header_path)
+    for order in "<>":
+        (size,) = struct.unpack_from(f"{order}i", header)
+        if size in (_NIFTI1_SIZE, _NIFTI2_SIZE):
+            (kind,) = struct.unpack_from(f"{order}h", header, 70 if size == _NIFTI1_SIZE else 12)
+            place = ("f", 108) if size == _NIFTI1_SIZE else ("q", 168)
+            (offset,) = struct.unpack_from(f"{order}{place[0]}", header, place[1])
+            dtype = {16: f"{order}f4", 64: f"{order}f8"}.get(kind)
+            return dtype is None or _any_finite(data_path, int(offset), np.dtype(dtype))
+    return True
+
+
+def _any_finite(path: Path, offset: int, dtype: np.dtype) -> bool:
+    with _open(path) as file:
+        file.seek(offset)
+        while block := file.read(1 << 22):
+            whole = len(block) // dtype.itemsize * dtype.itemsize
+            if np.isfinite(np.frombuffer(block[:whole], dtype)).any():
+                return True
+    return False
+
+
+def _is_nifti(path: Path) -> bool:
+    return path.name.lower().endswith((".nii", ".nii.gz", ".hdr", ".hdr.gz", ".img", ".img.gz"))
+
+
+def _header_and_data(path: Path) -> tuple[Path, Path]:
+    """The file itself twice, or the .hdr and .img of a pair."""
+    name = path.name.lower()
+    if name.endswith((".nii", ".nii.gz")):
+        return path, path
+    zipped = path.name[-3:] if name.endswith(".gz") else ""
+    stem = path.with_suffix("").with_suffix("") if zipped else path.with_suffix("")
+    return Path(f"{stem}.hdr{zipped}"), Path(f"{stem}.img{zipped}")
+
+
+def _open(path: Path) -> BinaryIO:
+    return gzip.open(path) if _is_gzip(path) else path.open("rb")  # type: ignore[return-value]
+
+
 def _is_gzip(path: Path) -> bool:
     with path.open("rb") as file:
         return file.read(2) == b"\x1f\x8b"
 
 
 def _start(path: Path) -> bytes:
-    with gzip.open(path) if _is_gzip(path) else path.open("rb") as file:
+    with _open(path) as file:
         return file.read(_NIFTI2_SIZE)
 
 

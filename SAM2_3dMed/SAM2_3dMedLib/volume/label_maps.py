@@ -135,7 +135,8 @@ def _write_itk(partial: Path, labels: npt.NDArray, geometry: Geometry) -> None:
         with itk_errors():
             sitk.WriteImage(image, str(partial), useCompression=True)
             # ITK keeps silent about a disk that fills up while it writes NIfTI: what is there must be what was meant.
-            whole = np.array_equal(sitk.GetArrayViewFromImage(sitk.ReadImage(str(partial))), labels)
+            stored = sitk.ReadImage(str(partial))
+            whole = np.array_equal(sitk.GetArrayViewFromImage(stored), labels)
     except RuntimeError as error:
         raise OSError("the disk is full or the folder went away") from error
     if not whole:

@@ -33,7 +33,8 @@ def write_seg_nrrd(
     """
     dtype = np.result_type(*layers)
     header = (
-        "\n".join([*_grid_lines(layers, dtype, geometry), *_segmentation_lines(layers, segments, layer_of)]) + "\n\n"
+        "\n".join([*_grid_lines(layers, dtype, geometry), *_segmentation_lines(layers, geometry, segments, layer_of)])
+        + "\n\n"
     )
     with path.open("wb") as file:
         file.write(header.encode("utf-8"))
@@ -63,13 +64,13 @@ def _grid_lines(layers: Sequence[npt.NDArray], dtype: np.dtype, geometry: Geomet
 
 
 def _segmentation_lines(
-    layers: Sequence[npt.NDArray], segments: Sequence[SegmentInfo], layer_of: Sequence[int]
+    layers: Sequence[npt.NDArray], geometry: Geometry, segments: Sequence[SegmentInfo], layer_of: Sequence[int]
 ) -> Iterator[str]:
     fields = {
         "Segmentation_ContainedRepresentationNames": "Binary labelmap|",
-        # The name of this field up to Slicer 5.0, and since.
+        # Without it Slicer takes the extent of what is painted, not the image's, for the grid to paint on.
+        "Segmentation_ConversionParameters": f"Reference image geometry|{_serialized(geometry)}|&",
         "Segmentation_MasterRepresentation": "Binary labelmap",
-        "Segmentation_SourceRepresentation": "Binary labelmap",
         "Segmentation_ReferenceImageExtentOffset": "0 0 0",
     }
     for number, (segment, layer) in enumerate(zip(segments, layer_of, strict=True)):
@@ -87,6 +88,12 @@ def _segmentation_lines(
         }
     for key, value in fields.items():
         yield f"{key}:=" + value.replace("\\", "\\\\").replace("\r", "").replace("\n", "\\n")
+
+
+def _serialized(geometry: Geometry) -> str:
+    """As vtkSegmentationConverter::SerializeImageGeometry: IJK-to-RAS row by row, then the extent."""
+    extent = [bound for count in geometry.shape_ijk for bound in (0, count - 1)]
+    return "".join(f"{value!r};" for value in [*geometry.ijk_to_ras.ravel().tolist(), *extent])
 
 
 def _vector(values: npt.NDArray) -> str:
