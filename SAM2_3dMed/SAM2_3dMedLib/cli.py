@@ -98,11 +98,9 @@ def segment(
     text = PromptText(point or (), negative or (), box or (), color or (), prompts, ras)
     request = SegmentRequest(image, output, text, weights, axis, window, Device(device.value), slice_range, picture)
     outcome = run_segment(request, _progress_console())
-    for part in outcome.segments:
-        voxels, milliliters = outcome.size_of(part)
+    for part, mask in zip(outcome.segments, outcome.masks, strict=True):
+        voxels, milliliters = outcome.size_of(mask)
         print(f"{part.name}: {voxels} voxels, {milliliters:.1f} ml")
-    if outcome.shared_voxels:
-        print(f"{outcome.shared_voxels} voxels belonged to two objects; the one named first kept them.")
     print(f"segmentation: {outcome.output}")
     print(f"picture: {outcome.picture}")
 

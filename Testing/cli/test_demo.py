@@ -18,10 +18,12 @@ def test_demo_says_where_everything_is_and_how_good(cli, tmp_path):
     segmentation = sitk.ReadImage(said["segmentation"])
     assert {segmentation.GetMetaData(f"Segment{n}_Name") for n in range(3)} == {"liver", "spleen", "left kidney"}
     assert said["picture"].endswith(".png")
-    found = sitk.GetArrayFromImage(segmentation)
+    layers = sitk.GetArrayFromImage(segmentation)
+    layers = layers[..., None] if layers.ndim == 3 else layers
     truth = sitk.GetArrayFromImage(sitk.ReadImage(str(samples_folder() / "abdomen_ct_lab.nii.gz")))
     for number, (name, label, _) in enumerate(BOXES, start=1):
-        a, b = found == number, truth == label
+        layer = int(segmentation.GetMetaData(f"Segment{number - 1}_Layer"))
+        a, b = layers[..., layer] == number, truth == label
         dice = 2 * np.count_nonzero(a & b) / (np.count_nonzero(a) + np.count_nonzero(b))
         assert float(said[f"Dice of the {name} against the reference"]) == pytest.approx(dice, abs=6e-4)
         assert dice > 0.6, name

@@ -1,5 +1,7 @@
 """The contact sheet: outlines where the segments are, prompts where they were given, turned as one expects."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from SAM2_3dMedLib.commands.picture import MAX_TILES, Sheet, chosen_slices, draw_contact_sheet
@@ -13,11 +15,11 @@ RED, GREEN = SegmentInfo(1, "left part", (1.0, 0.0, 0.0)), SegmentInfo(2, "right
 
 def sheet_of(axis=SliceAxis.K, ijk_to_ras=None, prompts=()) -> Sheet:
     """Label 1 at the patient's left (small R), label 2 at the right, in a dark volume; I runs right, J anterior."""
-    labels = np.zeros((12, 40, 60), dtype=np.uint16)
-    labels[3:9, 10:30, 5:20] = 1
-    labels[3:9, 10:30, 40:55] = 2
-    volume = Volume(np.zeros(labels.shape, dtype=np.int16), np.eye(4) if ijk_to_ras is None else ijk_to_ras, "dark")
-    return Sheet(volume, Window(0, 100), labels, (RED, GREEN), prompts, axis)
+    left, right = np.zeros((2, 12, 40, 60), dtype=bool)
+    left[3:9, 10:30, 5:20] = True
+    right[3:9, 10:30, 40:55] = True
+    volume = Volume(np.zeros(left.shape, dtype=np.int16), np.eye(4) if ijk_to_ras is None else ijk_to_ras, "dark")
+    return Sheet(volume, Window(0, 100), (left, right), (RED, GREEN), prompts, axis)
 
 
 def pixels_of(color, picture) -> np.ndarray:
@@ -48,11 +50,11 @@ def test_a_flipped_file_gives_the_same_picture():
     plain = draw_contact_sheet(sheet_of())
     flipped = sheet_of()
     matrix = np.diag([-1.0, 1.0, 1.0, 1.0])
-    matrix[0, 3] = flipped.labels.shape[2] - 1
+    matrix[0, 3] = flipped.volume.array.shape[2] - 1
     flipped = Sheet(
         Volume(flipped.volume.array[:, :, ::-1], matrix),
         flipped.window,
-        flipped.labels[:, :, ::-1],
+        [mask[:, :, ::-1] for mask in flipped.masks],
         flipped.segments,
         (),
         SliceAxis.K,
@@ -79,17 +81,17 @@ def test_prompts_are_drawn_on_their_slices():
 
 
 def test_slices_are_few_spread_and_hold_the_prompted_ones():
-    labels = np.zeros((300, 4, 4), dtype=np.uint16)
-    labels[50:250, 1:3, 1:3] = 1
-    volume = Volume(np.zeros(labels.shape, dtype=np.int16), np.eye(4))
+    mask = np.zeros((300, 4, 4), dtype=bool)
+    mask[50:250, 1:3, 1:3] = True
+    volume = Volume(np.zeros(mask.shape, dtype=np.int16), np.eye(4))
     prompts = ((RED, PointPrompt(SliceAxis.K, (2, 2, 77), True)),)
-    chosen = chosen_slices(Sheet(volume, Window(0, 1), labels, (RED,), prompts, SliceAxis.K))
+    chosen = chosen_slices(Sheet(volume, Window(0, 1), (mask,), (RED,), prompts, SliceAxis.K))
     assert len(chosen) <= MAX_TILES
     assert {50, 77, 249} <= set(chosen)
 
 
 def test_nothing_found_is_shown_too():
-    sheet = sheet_of(prompts=((RED, PointPrompt(SliceAxis.K, (2, 2, 7), True)),))
-    empty = Sheet(sheet.volume, sheet.window, np.zeros_like(sheet.labels), sheet.segments, sheet.prompts, sheet.axis)
+    prompts = ((RED, PointPrompt(SliceAxis.K, (2, 2, 7), True)),)
+    empty = replace(sheet_of(prompts=prompts), masks=[np.zeros((12, 40, 60), dtype=bool)] * 2)
     assert chosen_slices(empty) == [7]
     assert draw_contact_sheet(empty).width > 50

@@ -67,8 +67,8 @@ def scores_of(outcome: SegmentOutcome, reference: Path, labels: Sequence[int]) -
     """Dice of each segment against a value of the reference labels."""
     truth = np.rint(read_volume(reference).array)
     scores = []
-    for segment, label in zip(outcome.segments, labels, strict=True):
-        found, true = outcome.labels == segment.label, truth == label
+    for segment, found, label in zip(outcome.segments, outcome.masks, labels, strict=True):
+        true = truth == label
         total = np.count_nonzero(found) + np.count_nonzero(true)
         scores.append(DemoScore(segment.name, 2.0 * np.count_nonzero(found & true) / total if total else 1.0))
     return scores

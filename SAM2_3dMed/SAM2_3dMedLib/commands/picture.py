@@ -28,14 +28,14 @@ class Sheet:
     """What a contact sheet shows.
 
     Attributes:
-        labels: uint8 or larger `[K, J, I]`, 0 outside of all segments.
-        segments: names and colors of the labels.
+        masks: bool `[K, J, I]`, one a segment; they may overlap.
+        segments: names and colors.
         prompts: drawn on the slices that show them, in the color of their segment.
     """
 
     volume: Volume
     window: Window
-    labels: np.ndarray
+    masks: Sequence[np.ndarray]
     segments: Sequence[SegmentInfo]
     prompts: Sequence[tuple[SegmentInfo, Prompt]]
     axis: SliceAxis
@@ -59,11 +59,12 @@ def draw_contact_sheet(sheet: Sheet) -> Image.Image:
 
 def chosen_slices(sheet: Sheet) -> list[int]:
     """At most `MAX_TILES` slices, evenly over the extent of all segments, with every prompted slice among them."""
-    along = tuple(axis for axis in range(3) if axis != 2 - sheet.axis)
-    held = np.flatnonzero(sheet.labels.any(axis=along))
+    array_axis = 2 - sheet.axis
+    along = tuple(axis for axis in range(3) if axis != array_axis)
+    held = np.flatnonzero(np.any([mask.any(axis=along) for mask in sheet.masks], axis=0))
     prompted = sorted({prompt.slice_index for _, prompt in sheet.prompts if prompt.axis == sheet.axis})[:MAX_TILES]
     if held.size == 0:
-        return prompted or [sheet.labels.shape[2 - sheet.axis] // 2]
+        return prompted or [sheet.volume.array.shape[array_axis] // 2]
     room = max(MAX_TILES - len(prompted), 0)
     spread = np.unique(np.linspace(held[0], held[-1], room).round().astype(int)).tolist() if room else []
     return sorted(set(spread) | set(prompted))
@@ -71,16 +72,16 @@ def chosen_slices(sheet: Sheet) -> list[int]:
 
 def _shown_region(sheet: Sheet, plane: SlicePlane) -> tuple[slice, slice]:
     """Rows and columns of the canonical picture that hold all segments and prompts, with a margin."""
-    shadow = plane.to_canonical(sheet.labels.any(axis=2 - sheet.axis))
+    shadow = plane.to_canonical(np.any([mask.any(axis=2 - sheet.axis) for mask in sheet.masks], axis=0))
     positions = [np.argwhere(shadow)]
     for _, prompt in sheet.prompts:
         if prompt.axis == sheet.axis:
             positions.append(plane.to_pixels(np.array(_corners(prompt))).reshape(-1, 2)[:, ::-1])
     found = np.concatenate([np.asarray(p, dtype=float).reshape(-1, 2) for p in positions])
     if len(found) == 0:
-        return slice(0, plane.height), slice(0, plane.width)
+        return slice(0, plane.shape[0]), slice(0, plane.shape[1])
     region = []
-    for axis, (count, spacing) in enumerate(zip((plane.height, plane.width), plane.pixel_spacing, strict=True)):
+    for axis, (count, spacing) in enumerate(zip(plane.shape, plane.pixel_spacing, strict=True)):
         low, high = found[:, axis].min(), found[:, axis].max()
         margin = max((high - low + 1) * MARGIN_SHARE, MARGIN_MM / spacing)
         region.append(slice(max(int(low - margin), 0), min(int(high + margin) + 1, count)))
@@ -95,15 +96,14 @@ def _corners(prompt: Prompt) -> list[tuple[float, float, float]]:
 
 def _tile(sheet: Sheet, plane: SlicePlane, index: int, rows: slice, columns: slice) -> Image.Image:
     gray = apply_window(plane.extract(sheet.volume.array, index)[rows, columns], sheet.window)
-    labels = plane.extract(sheet.labels, index)[rows, columns]
     extent = np.array([gray.shape[1] * plane.pixel_spacing[1], gray.shape[0] * plane.pixel_spacing[0]])
     size = tuple(np.maximum(np.round(extent * TILE_PIXELS / extent.max()), 8).astype(int).tolist())
     picture = Image.fromarray((gray * 255).round().astype(np.uint8)).resize(size, Image.Resampling.BILINEAR)
     pixels = np.stack([np.asarray(picture)] * 3, axis=-1)
-    for segment in sheet.segments:
-        mask = Image.fromarray(((labels == segment.label) * 255).astype(np.uint8))
+    for segment, mask in zip(sheet.segments, sheet.masks, strict=True):
+        shown = Image.fromarray(plane.extract(mask, index)[rows, columns].astype(np.uint8) * 255)
         # Bilinear, then half: a smooth outline where single voxels are many pixels wide.
-        smooth = np.asarray(mask.resize(size, Image.Resampling.BILINEAR)) >= 128
+        smooth = np.asarray(shown.resize(size, Image.Resampling.BILINEAR)) >= 128
         pixels[_outline(smooth)] = _bytes(segment.color)
     tile = Image.new("RGB", (max(size[0], 90) + 4, size[1] + CAPTION_PIXELS + 4), _BACKGROUND)
     picture = Image.fromarray(pixels)

@@ -15,13 +15,11 @@ from ..propagation.errors import PromptError
 from ..propagation.prompts import BoxPrompt, MaskPrompt, PointPrompt, Prompt, nearest_index, prompt_from_json
 from ..volume.geometry import Geometry
 from ..volume.images import SegmentInfo
-from ..volume.planes import SliceAxis, nearest_patient_axes
+from ..volume.planes import SliceAxis, axis_of_orientation
+from ..volume.segments import default_color
 from .errors import UserError
 
 DEFAULT_NAME = "Segment_1"
-# Distinct on gray images, and for the most common kinds of color blindness (Okabe and Ito's palette, black left out).
-PALETTE = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7")
-_PATIENT_AXES = ("sagittal", "coronal", "axial")  # the slices across R, A, S
 
 
 @dataclass(frozen=True)
@@ -84,7 +82,7 @@ def read_prompts(text: PromptText, geometry: Geometry, axis: SliceAxis) -> list[
     for number, (name, given) in enumerate(prompts.items(), start=1):
         for prompt in given:
             _check_inside(prompt, geometry, name)
-        color = parse_color(colors.get(name, PALETTE[(number - 1) % len(PALETTE)]))
+        color = parse_color(colors[name]) if name in colors else default_color(number - 1)
         objects.append(PromptedObject(SegmentInfo(number, name, color), tuple(given)))
     return objects
 
@@ -119,9 +117,8 @@ def read_axis(name: str, geometry: Geometry) -> SliceAxis:
     wanted = name.strip().lower()
     if wanted in ("i", "j", "k"):
         return SliceAxis("ijk".index(wanted))
-    if wanted in _PATIENT_AXES:
-        patient, _ = nearest_patient_axes(geometry.ijk_to_ras)
-        return SliceAxis(patient.index(_PATIENT_AXES.index(wanted)))
+    if wanted in ("axial", "coronal", "sagittal"):
+        return axis_of_orientation(geometry, wanted)
     if wanted == "auto":
         largest = max(geometry.spacing)
         along = [axis for axis in SliceAxis if geometry.spacing[axis] >= largest * (1 - 1e-3)]

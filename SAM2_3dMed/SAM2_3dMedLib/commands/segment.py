@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..propagation.session import VolumeSession
-from ..volume.images import SegmentInfo, Volume, read_volume, write_label_map
+from ..volume.images import SegmentInfo, Volume, read_volume
 from ..volume.intensity import Window, window_from
+from ..volume.label_maps import write_segments
 from ..volume.planes import SliceAxis
 from .engine import Device, load_predictor
 from .errors import UserError
@@ -47,22 +48,21 @@ class SegmentOutcome:
     """What `segment` wrote.
 
     Attributes:
-        labels: uint16 `[K, J, I]` as in the file.
-        shared_voxels: voxels that more than one object claimed; the first named kept them.
+        masks: bool `[K, J, I]`, one a segment; they may overlap.
+        segments: label, name and color of each.
         model: name and device, for the user.
     """
 
     output: Path
     picture: Path
     volume: Volume
-    labels: np.ndarray
+    masks: tuple[np.ndarray, ...]
     segments: tuple[SegmentInfo, ...]
-    shared_voxels: int
     model: str
 
-    def size_of(self, segment: SegmentInfo) -> tuple[int, float]:
-        """Voxels and milliliters of a segment."""
-        voxels = int(np.count_nonzero(self.labels == segment.label))
+    def size_of(self, mask: np.ndarray) -> tuple[int, float]:
+        """Voxels and milliliters of a mask."""
+        voxels = int(np.count_nonzero(mask))
         cubic_mm = abs(float(np.linalg.det(np.asarray(self.volume.ijk_to_ras)[:3, :3])))
         return voxels, voxels * cubic_mm / 1000.0
 
@@ -88,18 +88,16 @@ def run_segment(request: SegmentRequest, console: Console) -> SegmentOutcome:
     predictor, model = load_predictor(request.weights, request.device)
     console.print(f"{volume.name or request.image.name}: {' x '.join(map(str, volume.shape_ijk))} voxels; {model}")
 
+    for note in volume.notes:
+        console.print(note)
+
     session = VolumeSession(predictor, volume, window=window)
-    labels = np.zeros(volume.array.shape, dtype=np.uint16)
-    shared = 0
-    for prompted in objects:
-        mask = _segment_object(session, prompted, request, volume, console)
-        shared += int(np.count_nonzero(mask & (labels > 0)))
-        labels[mask & (labels == 0)] = prompted.segment.label
+    masks = tuple(_segment_object(session, prompted, request, volume, console) for prompted in objects)
     segments = tuple(prompted.segment for prompted in objects)
-    drawn = draw_contact_sheet(_sheet(volume, window, labels, objects))
-    write_label_map(request.output, labels, volume.geometry, segments)
+    drawn = draw_contact_sheet(_sheet(volume, window, masks, objects))
+    write_segments(request.output, masks, volume.geometry, segments)
     write_whole(picture, lambda temporary: drawn.save(temporary, format="PNG"))
-    return SegmentOutcome(request.output, picture, volume, labels, segments, shared, model)
+    return SegmentOutcome(request.output, picture, volume, masks, segments, model)
 
 
 def _segment_object(
@@ -116,7 +114,7 @@ def _segment_object(
 
 
 @contextmanager
-def _progress(console: Console, name: str) -> Iterator[object]:
+def _progress(console: Console, name: str) -> Iterator[Callable[[int, int], None]]:
     """A bar of slices; calls to what it yields move it."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("slices"))
     with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
@@ -130,13 +128,13 @@ def _progress(console: Console, name: str) -> Iterator[object]:
         progress.update(task, total=state.completed)  # the object may end before the last slice
 
 
-def _sheet(volume: Volume, window: Window, labels: np.ndarray, objects: list[PromptedObject]) -> Sheet:
+def _sheet(volume: Volume, window: Window, masks: Sequence[np.ndarray], objects: list[PromptedObject]) -> Sheet:
     axes = [prompt.axis for prompted in objects for prompt in prompted.prompts]
     most_used = max(SliceAxis, key=axes.count)
     return Sheet(
         volume=volume,
         window=window,
-        labels=labels,
+        masks=masks,
         segments=tuple(prompted.segment for prompted in objects),
         prompts=tuple((prompted.segment, prompt) for prompted in objects for prompt in prompted.prompts),
         axis=SliceAxis(most_used),
