@@ -1,10 +1,11 @@
-"""Earlier states of one object, for undo, within a limit of memory."""
+"""The states of all objects, and the earlier ones for undo, within a limit of memory."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
 
+from .errors import PromptError
 from .state import ObjectState
 
 
@@ -60,3 +61,67 @@ class History:
             if total > self._limit_bytes and place < len(self._entries) - 1:
                 del self._entries[: place + 1]
                 return
+
+
+class ObjectStates:
+    """The present state of every object, and how each came about."""
+
+    def __init__(self) -> None:
+        self._present: dict[str, ObjectState] = {}
+        self._histories: dict[str, History] = {}
+        self._stamp = 0
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All objects, in the order they were begun."""
+        return tuple(self._present)
+
+    def get(self, object_id: str) -> ObjectState | None:
+        return self._present.get(object_id)
+
+    def known(self, object_id: str) -> ObjectState:
+        """The object's state. Raises PromptError when there is no such object."""
+        if object_id not in self._present:
+            raise PromptError(f"There is no object '{object_id}'; give it a point, a box or a mask first.")
+        return self._present[object_id]
+
+    def commit(self, object_id: str, state: ObjectState, action: Action) -> None:
+        """A new state that can be taken back."""
+        self._stamp += 1
+        history = self._histories.setdefault(object_id, History())
+        history.push(Entry(action, self._present.get(object_id), self._stamp))
+        self._present[object_id] = state
+
+    def advance(self, object_id: str, state: ObjectState) -> None:
+        """A new state that belongs to the last action."""
+        self._present[object_id] = state
+
+    def remove(self, object_id: str) -> None:
+        """Forget an object and its history."""
+        self.known(object_id)
+        del self._present[object_id]
+        del self._histories[object_id]
+
+    def clear(self) -> None:
+        self._present.clear()
+        self._histories.clear()
+
+    def last_changed(self) -> str | None:
+        """The object whose last action is the most recent; None when nothing can be taken back."""
+        stamps = {name: history.newest.stamp for name, history in self._histories.items() if history.newest}
+        return max(stamps, key=stamps.__getitem__) if stamps else None
+
+    def take_back(self, object_id: str, until_prompt: bool) -> Entry | None:
+        """Return to before the last action (`until_prompt`: before the last prompt); None when there is none."""
+        self.known(object_id)
+        history = self._histories[object_id]
+        entry = history.pop()
+        while until_prompt and entry is not None and entry.action is not Action.PROMPT and len(history) > 0:
+            entry = history.pop()
+        if entry is None:
+            return None
+        if entry.before is None:
+            self.remove(object_id)
+        else:
+            self._present[object_id] = entry.before
+        return entry

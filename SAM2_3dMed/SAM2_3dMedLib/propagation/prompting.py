@@ -58,6 +58,27 @@ class Prompting:
             state = self.settle(state, position)
         return state
 
+    def replaced(self, before: ObjectState | None, prompts: Sequence[Prompt]) -> tuple[ObjectState, list[int]]:
+        """The state with other prompts, all answered, and the positions whose prompts changed.
+
+        Slices whose prompts are the same keep their answer; propagated slices keep their result.
+
+        Args:
+            before: None for a new object.
+            prompts: at least one; the first gives the axis.
+        """
+        state = ObjectState(prompts[0].axis)
+        known = ObjectState(state.axis) if before is None or before.axis != state.axis else before
+        state = replace(state, results=known.results)
+        for prompt in prompts:
+            state = self.place(state, prompt)
+        for position, entry in state.prompted.items():
+            old = known.prompted.get(position)
+            if old is not None and old.rounds == entry.rounds:
+                state = state.with_prompted(position, old)
+        gone = [position for position in known.prompted if position not in state.prompted]
+        return self.settle_all(state), [*state.pending, *gone]
+
     def selection(self, state: ObjectState, position: int) -> MemorySelection | None:
         """Memories of other slices for a prompted slice, chosen by the policy; None when no other slice is prompted.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from .checks import checked_axis, checked_mask, checked_prompt, checked_range
 from .confidence import SliceConfidence, confidences
 from .errors import PromptError
 from .features_cache import CacheBudget
-from .history import Action, Entry, History
+from .history import Action, ObjectStates
 from .policies import BracketedMemoryPolicy, MemoryPolicy
 from .predictor import SlicePredictor
 from .prompting import Prompting
@@ -68,9 +67,7 @@ class VolumeSession:
         self._decoder = SliceDecoder(predictor, self._store)
         self._prompting = Prompting(self._decoder, self._store, policy)
         self._tracker = Tracker(self._decoder, self._store, policy, predictor.batch_size)
-        self._objects: dict[str, ObjectState] = {}
-        self._histories: dict[str, History] = {}
-        self._stamp = 0
+        self._states = ObjectStates()
 
     # -- prompts -------------------------------------------------------------------------------------------------------
 
@@ -97,12 +94,12 @@ class VolumeSession:
             PromptError: the prompt does not fit the volume.
         """
         prompt = self._checked(prompt)
-        before = self._objects.get(object_id)
+        before = self._states.get(object_id)
         state = self._prompting.place(before or ObjectState(prompt.axis), prompt)
         position = self._store.plane(prompt.axis).order(prompt.slice_index)
         if prompt.axis == state.axis:
             state = self._prompting.settle(state, position)
-        self._commit(object_id, state, Action.PROMPT)
+        self._states.commit(object_id, state, Action.PROMPT)
         if prompt.axis == state.axis:
             return slice_preview(object_id, state, before, position, self._store)
         return plane_preview(object_id, state, before, PlaneKey(prompt.axis, position), self._store)
@@ -120,38 +117,30 @@ class VolumeSession:
             PromptError: a prompt does not fit the volume.
         """
         checked = [self._checked(prompt) for prompt in prompts]
-        before = self._objects.get(object_id)
+        before = self._states.get(object_id)
         if not checked:
             if before is not None:
-                self._commit(object_id, ObjectState(before.axis), Action.PROMPT)
+                self._states.commit(object_id, ObjectState(before.axis), Action.PROMPT)
             return [] if before is None else cleared_previews(object_id, before, self._store)
-        state = ObjectState(checked[0].axis)
-        known = before if before is not None and before.axis == state.axis else None
-        if known is not None:
-            state = replace(state, results=known.results)
-        for prompt in checked:
-            state = self._prompting.place(state, prompt)
-        for position, entry in state.prompted.items():
-            old = None if known is None else known.prompted.get(position)
-            if old is not None and old.rounds == entry.rounds:
-                state = state.with_prompted(position, old)
-        changed = state.pending
-        state = self._prompting.settle_all(state)
-        self._commit(object_id, state, Action.PROMPT)
-        gone = [] if known is None else [position for position in known.prompted if position not in state.prompted]
-        return [slice_preview(object_id, state, before, position, self._store) for position in [*changed, *gone]]
+        state, changed = self._prompting.replaced(before, checked)
+        self._states.commit(object_id, state, Action.PROMPT)
+        return [slice_preview(object_id, state, before, position, self._store) for position in changed]
 
     def prompts(self, object_id: str) -> tuple[Prompt, ...]:
         """All prompts of an object, in order. Raises PromptError for an unknown object."""
-        return self._known(object_id).prompts
+        return self._states.known(object_id).prompts
 
     def export_prompts(self) -> dict[str, Any]:
         """All objects' prompts as a JSON document; see `prompts.prompts_to_json`."""
-        return prompts_to_json({name: state.prompts for name, state in self._objects.items()})
+        return prompts_to_json({name: self.prompts(name) for name in self.object_ids})
 
     def restore_prompts(self, data: Mapping[str, Any]) -> dict[str, list[SlicePreview]]:
-        """Set the prompts of the objects in an exported document. Raises PromptError."""
-        return {name: self.set_prompts(name, prompts) for name, prompts in prompts_from_json(data).items()}
+        """Set the prompts of the objects in an exported document. Raises PromptError before anything is changed."""
+        read = prompts_from_json(data)
+        for prompts in read.values():
+            for prompt in prompts:
+                self._checked(prompt)
+        return {name: self.set_prompts(name, prompts) for name, prompts in read.items()}
 
     # -- propagation ---------------------------------------------------------------------------------------------------
 
@@ -173,7 +162,7 @@ class VolumeSession:
             PromptError: unknown object, nothing that says where it is, or a range out of bounds or without prompt.
             DeviceMemoryError: from the iterator.
         """
-        state = self._known(object_id)
+        state = self._states.known(object_id)
         plane = self._store.plane(state.axis)
         span = checked_range(slice_range, plane)
         if not state.conditioning and not state.pending:
@@ -189,26 +178,26 @@ class VolumeSession:
     def _propagation(
         self, object_id: str, span: tuple[int, int], rule: StopRule, cancel: CancelToken | None
     ) -> Iterator[SliceUpdate]:
-        before = self._known(object_id)
+        before = self._states.known(object_id)
         state = self._prompting.settle_all(before)
         if not state.conditioning:
             raise PromptError("Nothing says where the object is yet; give a positive point, a box or a mask first.")
         if state is not before:
-            self._commit(object_id, state, Action.PROPAGATION)
+            self._states.commit(object_id, state, Action.PROPAGATION)
         recorded = state is not before
         prompted = [position for position in state.conditioning if span[0] <= position <= span[1]]
         for number, position in enumerate(prompted):
             if cancel is not None and cancel.cancelled:
                 return
             yield update_of(object_id, state, before, position, self._store, number + 1, span[1] - span[0] + 1)
-            if self._objects.get(object_id) is not state:
+            if self._states.get(object_id) is not state:
                 return
         for progress in self._tracker.track(state, span, rule, cancel):
             previous, state = state, state.with_results(progress.results)
             if recorded:
-                self._objects[object_id] = state
+                self._states.advance(object_id, state)
             else:
-                self._commit(object_id, state, Action.PROPAGATION)
+                self._states.commit(object_id, state, Action.PROPAGATION)
                 recorded = True
             done, total = progress.done + len(prompted), progress.total + len(prompted)
             for position, result in progress.results.items():
@@ -216,7 +205,7 @@ class VolumeSession:
                 if result.memory is None and update.box is None:
                     continue  # beyond the object's end, and empty before
                 yield update
-                if self._objects.get(object_id) is not state:
+                if self._states.get(object_id) is not state:
                     return
 
     # -- results -------------------------------------------------------------------------------------------------------
@@ -224,25 +213,25 @@ class VolumeSession:
     @property
     def object_ids(self) -> tuple[str, ...]:
         """All objects, in the order they were begun."""
-        return tuple(self._objects)
+        return self._states.names
 
     def axis(self, object_id: str) -> SliceAxis:
         """Along which an object is propagated: the axis of its first prompt."""
-        return self._known(object_id).axis
+        return self._states.known(object_id).axis
 
     def mask(self, object_id: str) -> np.ndarray:
         """The object's mask, bool [K, J, I], a new array."""
-        return object_mask(self._known(object_id), self._store)
+        return object_mask(self._states.known(object_id), self._store)
 
     def slice_mask(self, object_id: str, axis: SliceAxis | int, index: int) -> np.ndarray:
         """A slice of `mask`, bool in array orientation, a new array."""
-        state, axis = self._known(object_id), checked_axis(axis)
+        state, axis = self._states.known(object_id), checked_axis(axis)
         checked_range((index, index), self._store.plane(axis))
         return self._prompting.section(state, axis, index)
 
     def confidence(self, object_id: str) -> dict[int, SliceConfidence]:
         """Confidence by slice index along `axis(object_id)`, ascending; only slices that were prompted or reached."""
-        state = self._known(object_id)
+        state = self._states.known(object_id)
         plane = self._store.plane(state.axis)
         by_position = confidences(state.evidence())
         return {plane.order(position): by_position[position] for position in sorted(by_position, key=plane.order)}
@@ -263,7 +252,7 @@ class VolumeSession:
         """
         prompt = self._checked(checked_mask(checked_axis(axis), index, mask))
         position = self._store.plane(prompt.axis).order(prompt.slice_index)
-        state = self._objects.get(object_id)
+        state = self._states.get(object_id)
         selection = None
         if state is not None and state.axis == prompt.axis:
             selection = self._prompting.selection(state, position)
@@ -277,38 +266,20 @@ class VolumeSession:
         Returns:
             The slices whose masks changed by it; empty when there was nothing to take back.
         """
-        if object_id is None:
-            stamps = {name: history.newest.stamp for name, history in self._histories.items() if history.newest}
-            if not stamps:
-                return ()
-            object_id = max(stamps, key=stamps.__getitem__)
-        state = self._known(object_id)
-        entry = self._histories[object_id].pop()
-        if entry is None:
-            return ()
-        return self._return_to(object_id, state, entry)
+        object_id = object_id if object_id is not None else self._states.last_changed()
+        return () if object_id is None else self._take_back(object_id, until_prompt=False)
 
     def undo_prompt(self, object_id: str) -> tuple[SliceUpdate, ...]:
         """Take back the last prompt of an object and what was propagated since. Returns as `undo`."""
-        state = self._known(object_id)
-        entry = self._histories[object_id].pop()
-        while entry is not None and entry.action is not Action.PROMPT:
-            earlier = self._histories[object_id].pop()
-            if earlier is None:
-                break
-            entry = earlier
-        return () if entry is None else self._return_to(object_id, state, entry)
+        return self._take_back(object_id, until_prompt=True)
 
     def remove_object(self, object_id: str) -> None:
         """Forget an object, its prompts and its history. Raises PromptError for an unknown object."""
-        self._known(object_id)
-        del self._objects[object_id]
-        del self._histories[object_id]
+        self._states.remove(object_id)
 
     def close(self) -> None:
         """Give back all memory. The session must not be used afterwards."""
-        self._objects.clear()
-        self._histories.clear()
+        self._states.clear()
         self._store.close()
 
     # -- inside --------------------------------------------------------------------------------------------------------
@@ -326,21 +297,7 @@ class VolumeSession:
     def _checked(self, prompt: Prompt) -> Prompt:
         return checked_prompt(prompt, self._store.plane(checked_axis(prompt.axis)))
 
-    def _known(self, object_id: str) -> ObjectState:
-        if object_id not in self._objects:
-            raise PromptError(f"There is no object '{object_id}'; give it a point, a box or a mask first.")
-        return self._objects[object_id]
-
-    def _commit(self, object_id: str, state: ObjectState, action: Action) -> None:
-        self._stamp += 1
-        history = self._histories.setdefault(object_id, History())
-        history.push(Entry(action, self._objects.get(object_id), self._stamp))
-        self._objects[object_id] = state
-
-    def _return_to(self, object_id: str, state: ObjectState, entry: Entry) -> tuple[SliceUpdate, ...]:
-        if entry.before is None:
-            del self._objects[object_id]
-            del self._histories[object_id]
-        else:
-            self._objects[object_id] = entry.before
-        return state_updates(object_id, state, entry.before, self._store)
+    def _take_back(self, object_id: str, until_prompt: bool) -> tuple[SliceUpdate, ...]:
+        state = self._states.known(object_id)
+        entry = self._states.take_back(object_id, until_prompt)
+        return () if entry is None else state_updates(object_id, state, entry.before, self._store)
