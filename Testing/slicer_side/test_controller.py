@@ -300,9 +300,10 @@ def test_prompts_come_back_with_the_scene(bench):
 def paint(bench, segment, extent):
     """The user's brush: the editor logic on an extent of the volume's grid."""
     from SAM2_3dMedLib.slicer_side.segment_grid import Region, grid_of, oriented_image
+    from SAM2_3dMedLib.slicer_side.volume_source import read_volume_source
 
     shape = (extent[5] - extent[4] + 1, extent[3] - extent[2] + 1, extent[1] - extent[0] + 1)
-    grid = grid_of(bench.segmentation, bench.controller.source)
+    grid = grid_of(bench.segmentation, read_volume_source(bench.volume))
     bench.target.save_state()
     mask_mode = bench.editor.GetMaskMode()
     bench.editor.SetMaskMode(slicer.vtkMRMLSegmentationNode.EditAllowedEverywhere)

@@ -90,3 +90,17 @@ def test_bars_of_many_slices_stay_inside_the_view():
     assert boxes[:, [0, 2]].min() >= 0
     assert boxes[:, [0, 2]].max() <= 300
     assert boxes[:, [1, 3]].max() < 30
+
+
+def test_slices_edited_by_hand_are_checked(bench):
+    from test_controller import paint
+
+    bench.run()
+    assert 3 in bench.controller.review.doubtful()
+    bench.leave()
+    bench.run()
+    paint(bench, "A", (2, 9, 2, 9, 3, 4))
+    bench.activate()
+    bench.run()
+    assert bench.controller.review.checked == {3, 4}
+    assert 3 not in bench.controller.review.doubtful()

@@ -59,7 +59,7 @@ class Application:
 
     def owns(self, effect) -> bool:
         """True for the effect that handles the events."""
-        if effect is not self._owner or not effect.on_screen():
+        if effect is not self._owner or not effect.on_screen() or not self.controller.attached:
             self._choose_owner()
         return effect is self._owner
 
@@ -77,16 +77,18 @@ class Application:
             self.session.deactivate()
             self.controller.detach()
             return
-        if self._owner is not None and self._owner.on_screen():
+        owner = self._owner
+        if owner is None or not owner.on_screen():
+            on_screen = [effect for effect in self._active if effect.on_screen()]
+            owner = on_screen[-1] if on_screen else (owner or self._active[-1])
+        # After a scene was closed the controller has let go, also when the effect stayed active.
+        if owner is self._owner and self.controller.attached:
             return
-        on_screen = [effect for effect in self._active if effect.on_screen()]
-        owner = on_screen[-1] if on_screen else (self._owner or self._active[-1])
-        if owner is self._owner:
-            return
-        if self._owner is not None:
-            self._owner.lost_ownership()
-        self._owner = owner
-        owner.became_owner()
+        if owner is not self._owner:
+            if self._owner is not None:
+                self._owner.lost_ownership()
+            self._owner = owner
+            owner.became_owner()
         if owner not in self._writers:
             self._writers[owner] = RefiningWriter(ScriptedEffectTarget(owner.scriptedEffect))
         self.session.activate()

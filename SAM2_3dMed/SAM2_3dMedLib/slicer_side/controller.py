@@ -94,6 +94,7 @@ class Controller(PromptsMixin, AnswersMixin, ReviewMixin):
         self._queue.flush()
         self._end_action()
         self._watch.stop()
+        self._edits.stop()
         if self._markups is not None:
             self._markups.clear()
         self._editor_node = self._writer = None
@@ -170,6 +171,8 @@ class Controller(PromptsMixin, AnswersMixin, ReviewMixin):
             self.undo.watch(self.key, self.segmentation_node, self.stored_prompts(self.key))
         if self.key != old[0] or self.source is not old[1]:
             self.slice_range = None
+            if self.key is not None and self.source is not None:
+                self._edits.compare(self.key)
             self._show_prompts()
             self.listeners.tell(Change.CONTEXT)
             self.listeners.tell(Change.REVIEW)
@@ -218,6 +221,7 @@ class Controller(PromptsMixin, AnswersMixin, ReviewMixin):
         """The scene is about to be emptied: stop, and forget what belonged to it."""
         self.detach()
         self.undo.forget()
+        self._edits.forget(None)
         self._forget_reviews(None)
         self._unsent.clear()
         self.store.forget()
@@ -234,6 +238,7 @@ class Controller(PromptsMixin, AnswersMixin, ReviewMixin):
             self.cancel()
             self._drop_jobs(lambda job: job.key.segmentation_id == node.GetID())
         self.undo.forget(node.GetID())
+        self._edits.forget(node.GetID())
         self._forget_reviews(node.GetID())
         if self._writer is not None:
             self._writer.forget(node)

@@ -168,6 +168,7 @@ class AnswersMixin:
         if self._action is None or self._writer is None:
             return
         job = self._action
+        self._edits.invalidate(job.key)
         self.writing = True
         try:
             changed = self._writer.write_slice(item.axis, item.index, item.mask)
@@ -197,6 +198,7 @@ class AnswersMixin:
             self._end_action()
         elif self._action is None:
             self.undo.prompts_changed(job.key, job.prompts)
+        self._edits.remember(job.key)
         if job.kind is JobKind.PROPAGATE and self.engine_requested:
             request = self.client.read_confidence(job.source.volume_id, job.key.object_id)
             self._jobs[request] = Job(JobKind.CONFIDENCE, job.key, job.source)

@@ -140,6 +140,7 @@ class PromptsMixin:
             volume_id = self.client.open_volume(self.source)
             self._submit(JobKind.RESTORE, key, self.client.set_prompts(volume_id, key.object_id, prompts))
         self._forget_review(key)
+        self._edits.remember(key)
         self._prompts_changed()
 
     # ---- the whole volume ----------------------------------------------------------------------------------------

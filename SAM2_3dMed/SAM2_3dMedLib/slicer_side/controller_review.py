@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .controller_edits import EditWatch
 from .controller_state import Change, ObjectKey
 from .review import ReviewState, SliceReview
 
@@ -11,6 +12,7 @@ class ReviewMixin:
 
     def _init_review(self) -> None:
         self._reviews: dict[ObjectKey, ReviewState] = {}
+        self._edits = EditWatch(self)
 
     @property
     def review(self) -> ReviewState:
@@ -38,6 +40,27 @@ class ReviewMixin:
         if self.source is None or review.axis is None:
             return None
         return self.source.slice_center_world(review.axis, index)
+
+    def review_axis(self, key: ObjectKey) -> int | None:
+        """The axis that a segment is reviewed along: that of its first prompt."""
+        axis = self._review_of(key).axis
+        prompts = self.stored_prompts(key)
+        return int(prompts[0].axis) if axis is None and prompts else axis
+
+    def slice_checksums(self, key: ObjectKey, axis: int, checksum):
+        """(index, checksum of the mask) of each slice of a segment, one after the other; ends early when it is gone."""
+        source, writer = self.source, self._writer
+        count = source.array.shape[2 - axis] if source is not None else 0
+        for index in range(count):
+            segmentation = self.scene.GetNodeByID(key.segmentation_id)
+            gone = segmentation is None or segmentation.GetSegmentation().GetSegment(key.segment_id) is None
+            if gone or self.source is not source or self._writer is not writer:
+                return
+            yield index, checksum(writer.slice_mask(segmentation, key.segment_id, source, axis, index))
+
+    def mark_edited(self, key: ObjectKey, indices: set[int]) -> None:
+        """The user has edited these slices by hand: they are checked."""
+        self._mark(key, indices, True)
 
     def _mark(self, key: ObjectKey, indices: set[int], checked: bool) -> None:
         segmentation = self.scene.GetNodeByID(key.segmentation_id)
