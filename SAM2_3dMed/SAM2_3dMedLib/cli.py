@@ -145,7 +145,7 @@ def demo(
     output: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the results.")] = Path("output"),
     weights: WeightsOption = None,
 ) -> None:
-    """Segment three organs of the bundled CT and compare them with the reference."""
+    """Segment two organs of the bundled CT and compare them with the reference."""
     from .commands.demo import run_demo
 
     outcome, scores, seconds = run_demo(output, weights, _progress_console())

@@ -22,9 +22,8 @@ SAMPLE = "abdomen_ct"
 BOXES = (
     ("liver", 6, "36,60,26,153,159,26"),
     ("spleen", 1, "150,66,20,191,126,20"),
-    ("left kidney", 3, "136,75,14,167,111,14"),
 )
-COLORS = ("liver=#D55E00", "spleen=#56B4E9", "left kidney=#009E73")
+COLORS = ("liver=#D55E00", "spleen=#56B4E9")
 
 
 @dataclass(frozen=True)
