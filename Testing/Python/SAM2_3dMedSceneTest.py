@@ -12,7 +12,7 @@ LIVER = 6
 
 class SAM2_3dMedSceneTest(ToolTest):  # noqa: N801
     def test_promptsComeBackWithTheScene(self):
-        self.click(self.middleOf(LIVER))
+        self.boxAround(LIVER)
         with tempfile.TemporaryDirectory() as folder:
             path = str(Path(folder) / "scene.mrb")
             self.assertTrue(slicer.util.saveScene(path))
@@ -32,7 +32,7 @@ class SAM2_3dMedSceneTest(ToolTest):  # noqa: N801
         self.assertGreater(len(self.slicesWithVoxels()), 3)
 
     def test_sceneClosedWhileRunning(self):
-        self.click(self.middleOf(LIVER))
+        self.boxAround(LIVER)
         self.controller.propagate()
         self.waitFor(lambda: len(self.slicesWithVoxels()) >= 2, "it runs")
         slicer.mrmlScene.Clear(0)
@@ -41,13 +41,13 @@ class SAM2_3dMedSceneTest(ToolTest):  # noqa: N801
         self.assertFalse(self.controller.status.running)
 
     def test_volumeAndSegmentDeletedWhileRunning(self):
-        self.click(self.middleOf(LIVER))
+        self.boxAround(LIVER)
         self.controller.propagate()
         self.waitFor(lambda: len(self.slicesWithVoxels()) >= 2, "it runs")
         self.segmentation.GetSegmentation().RemoveSegment(self.segment)
         self.waitFor(lambda: not self.controller.status.running, "it stops with its segment")
         self.segment = self.addSegment("second")
-        self.click(self.middleOf(LIVER))
+        self.boxAround(LIVER)
         self.controller.propagate()
         self.waitFor(lambda: len(self.slicesWithVoxels()) >= 2, "it runs again")
         slicer.mrmlScene.RemoveNode(self.volume)
@@ -58,11 +58,11 @@ class SAM2_3dMedSceneTest(ToolTest):  # noqa: N801
         editor = slicer.modules.SegmentEditorWidget.editor
         editor.setActiveEffectByName(EFFECT)
         self.waitFor(lambda: self.controller.status.phase.name == "READY", "the engine is ready there too")
-        self.click(self.middleOf(LIVER))
+        self.boxAround(LIVER)
         self.assertEqual(len(self.slicesWithVoxels()), 1)
         editor.undo()
         self.waitFor(lambda: not self.voxels().any(), "undo of that editor")
-        self.click(self.middleOf(LIVER))
+        self.boxAround(LIVER)
         slicer.util.selectModule("SAM2_3dMed")
         self.assertEqual(self.editor.activeEffect().name, EFFECT)
         self.assertEqual(len(self.controller.prompts), 1)
@@ -71,7 +71,7 @@ class SAM2_3dMedSceneTest(ToolTest):  # noqa: N801
         self.assertGreater(len(self.slicesWithVoxels()), 3)
 
     def test_reloadOfTheModuleWhileRunning(self):
-        self.click(self.middleOf(LIVER))
+        self.boxAround(LIVER)
         self.controller.propagate()
         self.waitFor(lambda: len(self.slicesWithVoxels()) >= 2, "it runs")
         slicer.util.reloadScriptedModule("SAM2_3dMed")

@@ -7,7 +7,6 @@ import unittest
 from pathlib import Path
 
 import numpy as np
-import qt
 import slicer
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleTest
 
@@ -107,6 +106,16 @@ class ToolTest(ScriptedLoadableModuleTest):
         if wait:
             self.waitUntilDone()
 
+    def boxAround(self, label, name="Red"):
+        """Drag a box around a label on the slice where it is largest, and wait for the answer; the slice."""
+        k = self.middleOf(label)[2]
+        rows, columns = np.where(self.labels[k] == label)
+        start = self.show((columns.min(), rows.min(), k), name)
+        end = self.show((columns.max(), rows.max(), k), name)
+        self.drag(start, end, name)
+        self.waitUntilDone()
+        return k
+
     def drag(self, start, end, name="Red", shift=False):
         widget = slicer.app.layoutManager().sliceWidget(name)
         modifiers = ["Shift"] if shift else []
@@ -119,7 +128,7 @@ class ToolTest(ScriptedLoadableModuleTest):
         while not condition():
             if time.monotonic() > limit:
                 self.fail(f"waited in vain: {what}; status: {self.controller.status}")
-            slicer.app.processEvents(qt.QEventLoop.AllEvents, 20)
+            slicer.app.processEvents()
             time.sleep(0.005)
 
     def waitUntilDone(self):

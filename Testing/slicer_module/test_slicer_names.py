@@ -22,6 +22,7 @@ FILES = [
     EFFECT / "SegmentEditorSAM2_3dMed.py",
     EFFECT / "SegmentEditorSAM2_3dMedLib" / "SegmentEditorEffect.py",
     *sorted(SLICER_SIDE.glob("*.py")),
+    *sorted((REPOSITORY / "Testing" / "Python").glob("*.py")),
 ]
 # Expressions whose type does not show in the file that uses them.
 KNOWN = {
@@ -209,6 +210,7 @@ def test_effect_methods_are_those_the_application_calls():
 def test_imports_at_the_top_are_light(path):
     """Slicer loads these files at start: only the standard library, Slicer's own and numpy."""
     allowed = {"slicer", "vtk", "qt", "ctk", "numpy", "SimpleITK", "scipy", "SegmentEditorEffects", "SAM2_3dMedLib"}
+    allowed.add("SAM2_3dMedTestTools")
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in tree.body:
         names = []

@@ -45,6 +45,7 @@ class Controller(PromptsMixin, AnswersMixin, ReviewMixin):
         self.slice_range: tuple[int, int] | None = None  # along the axis of the segment; None: as far as it goes
         self.key: ObjectKey | None = None
         self.source = None  # VolumeSource of the editor's source volume
+        self.notice = ""  # what the engine had to change: smaller batches, another device
         self.writing = False  # True while we change the segmentation ourselves
         self._missing = missing
         self._editor_node = None
@@ -278,7 +279,7 @@ class Controller(PromptsMixin, AnswersMixin, ReviewMixin):
         if not self.attached:
             self._set_status(Status(Phase.OFF))
         else:
-            self._set_status(Status(Phase.READY, self.client.device_sentence, error))
+            self._set_status(Status(Phase.READY, self.notice or self.client.device_sentence, error))
 
     @contextlib.contextmanager
     def _reporting(self):

@@ -41,6 +41,7 @@ class AnswersMixin:
             self._set_status(Status(Phase.STARTING, _("Loading the model...")))
 
     def _on_model_loaded(self, event) -> None:
+        self.notice = ""
         if self.status.phase in (Phase.STARTING, Phase.FAILED, Phase.OFF, Phase.READY):
             self._set_ready()
         unsent, self._unsent = self._unsent, set()
@@ -63,6 +64,7 @@ class AnswersMixin:
             self._set_running_status()
 
     def _on_notice(self, event) -> None:
+        self.notice = event.sentence  # stays in the status line until another model is loaded
         status = self.status
         self._set_status(Status(status.phase, event.sentence, status.error, status.fraction, status.seconds_left))
 
@@ -130,6 +132,9 @@ class AnswersMixin:
             self._loaded = None
             self._set_status(Status(Phase.FAILED, error=event.sentence))
         if job is None:
+            # Model and volume are handed over without a job; "lost" is told by WorkerLost, with what happens next.
+            if not event.fatal and event.kind not in ("lost", "model", "missing_package"):
+                self._set_running_status(event.sentence)
             return
         if job.kind is JobKind.PREVIEW and event.kind == "prompt":
             self._take_back(job)
