@@ -3,6 +3,12 @@
 Both end in `vtkSlicerSegmentEditorLogic::ModifySegmentByLabelmap`, so that overwrite mode, editable area and
 intensity range of the editor node hold in both. The effect's way is needed in the application because the undo
 history belongs to the editor widget, and Python cannot reach the widget's logic to share it.
+
+Measured with slicer-core 5.12.4 on 2 cores, 512 x 512 x 300, an organ of 180 x 180 voxels: 5-10 ms a slice (up to
+50 ms when the stored label map has to grow along the slice axis), 2 ms for the state for undo. With an editable
+area or an intensity range the editor builds its mask on the whole grid for every write: 130-210 ms. Masking the
+crop ourselves and bypassing the editor's is no way out: the bypass also switches off the overwrite modes and the
+editor's way to give erased voxels back to the masking segment.
 """
 
 from __future__ import annotations

@@ -50,6 +50,7 @@ class QProcessTransport:
         self.on_log: Callable[[bytes], None] = _ignore
         self.on_ended: Callable[[str], None] = _ignore
         self._ended = False
+        self._started = False
         self._process = qt.QProcess()
         self._process.readyReadStandardOutput.connect(self._read_output)
         self._process.readyReadStandardError.connect(self._read_log)
@@ -58,13 +59,21 @@ class QProcessTransport:
 
     def start(self, command: list[str]) -> None:
         self._process.start(command[0], command[1:])
+        self._started = True
 
     def write(self, data: bytes) -> None:
         if not self._ended:
             self._process.write(data)
 
     def poll(self) -> None:
-        return None
+        """The signals deliver everything; this looks again, so that nothing hangs on one signal of one Qt version."""
+        if self._ended or not self._started:
+            return
+        self._read_output()
+        self._read_log()
+        state = self._process.state()
+        if int(getattr(state, "value", state)) == 0 and not self._ended:  # NotRunning
+            self._end("it is not running any more")
 
     def close_input(self) -> None:
         if not self._ended:

@@ -24,6 +24,7 @@ from .interpreter import InterpreterNotFound, worker_command
 from .scheduling import QtScheduler, Scheduler
 from .transports import QProcessTransport, Transport
 from .volume_upload import VolumeUpload
+from .worker_process import WorkerProcess
 
 _UPLOAD_STEP_MS = 8.0
 _TICK_MS = 20
@@ -52,13 +53,11 @@ class WorkerClient:
         self._subscribers = Subscribers()
         self._memory = ClientMemory()
         self._folder = ArrayFolder()
-        self._transport: Transport | None = None
-        self._generation = 0
+        self._process: WorkerProcess | None = None
         self._number = 0
         self._outgoing: deque[m.Message | VolumeUpload] = deque()
         self._waiting: dict[int, m.Message] = {}
         self._sent_prompts: dict[int, Any] = {}
-        self._buffer = b""
         self._log: deque[str] = deque(maxlen=_LOG_LINES)
         self._crashes: deque[float] = deque(maxlen=_CRASHES_PER_MINUTE)
         self._cancel_deadline: float | None = None
@@ -91,26 +90,21 @@ class WorkerClient:
 
     def start(self) -> None:
         """Starts the process if none runs; torch loads in it while the user looks at the image."""
-        if self._transport is not None:
+        if self._process is not None:
             return
         try:
             command = self._command if self._command is not None else worker_command()
-            transport = self._transport_factory()
-            self._generation += 1
-            generation = self._generation
-            transport.on_output = lambda data: self._received(generation, data)
-            transport.on_log = self._keep_log
-            transport.on_ended = lambda how: self._ended(generation, how)
-            self._transport, self._buffer = transport, b""
+            process = WorkerProcess(self._transport_factory(), self._log, self._handle, self._ended)
+            self._process = process
             self._set_state(ClientState.STARTING, "Starting the inference process ...")
-            transport.start(command)
+            process.start(command)
         except (InterpreterNotFound, OSError) as error:
-            self._transport = None
+            self._process = None
             self._set_state(ClientState.FAILED, f"The inference process could not be started: {error}")
             return
-        self._write(m.Hello(self._next_number(), tuple(path for path in sys.path if path), self._device))
+        process.send(m.Hello(self._next_number(), tuple(path for path in sys.path if path), self._device))
         self._replay()
-        self._scheduler.call_later(_TICK_MS, lambda: self._tick(generation))
+        self._scheduler.call_later(_TICK_MS, lambda: self._tick(process))
 
     def stop(self, timeout_s: float = 2.0) -> None:
         """Ends the process: politely, and by force when it has not ended after `timeout_s`. Forgets volumes and
@@ -127,14 +121,9 @@ class WorkerClient:
         self.start()
 
     def _end_process(self, timeout_s: float) -> None:
-        transport, self._transport = self._transport, None
-        self._generation += 1
-        if transport is not None:
-            transport.write(m.Shutdown(self._next_number()).to_line().encode("ascii"))
-            transport.close_input()
-            if timeout_s <= 0 or not transport.wait(timeout_s):
-                transport.kill()
-                transport.wait(1.0)
+        process, self._process = self._process, None
+        if process is not None:
+            process.end(m.Shutdown(self._next_number()), timeout_s)
         self._outgoing.clear()
         self._sent_prompts.clear()
         self._cancel_deadline = None
@@ -219,20 +208,20 @@ class WorkerClient:
     def _send(self, request: m.Message) -> int:
         self.start()
         self._queue(request)
-        if self._transport is None:  # the answer comes after the caller has the number
+        if self._process is None:  # the answer comes after the caller has the number
             self._scheduler.call_later(0, lambda: self._fail_waiting("The inference process does not run."))
         self._pump()
         return request.request
 
     def _pump(self) -> None:
         """Sends what waits, in order, up to a volume that is not handed over yet."""
-        while self._transport is not None and self._outgoing and not isinstance(self._outgoing[0], VolumeUpload):
+        while self._process is not None and self._outgoing and not isinstance(self._outgoing[0], VolumeUpload):
             self._write(self._outgoing.popleft())
         self._update_state()
 
     def _write(self, request: m.Message) -> None:
-        if self._transport is not None:
-            self._transport.write(request.to_line().encode("ascii"))
+        if self._process is not None:
+            self._process.send(request)
 
     def _cancel_running(self) -> None:
         if any(isinstance(request, _LONG) for request in self._waiting.values()):
@@ -259,7 +248,7 @@ class WorkerClient:
             if item.source.volume_id == volume_id:
                 self._outgoing.remove(item)
                 self._folder.remove(item.file)
-        if self._transport is not None:
+        if self._process is not None:
             self._send(m.CloseVolume(self._next_number(), volume_id))
 
     def _replay(self) -> None:
@@ -290,41 +279,21 @@ class WorkerClient:
         self._subscribers.send(UploadProgress(upload.source.volume_id, upload.fraction))
         self._pump()
 
-    def _tick(self, generation: int) -> None:
-        if generation != self._generation or self._transport is None:
-            return
-        self._transport.poll()
-        if generation != self._generation or self._transport is None:
-            return
+    def _tick(self, process: WorkerProcess) -> None:
+        process.poll()
+        if process is not self._process:
+            return  # it was stopped, or ended by itself
         uploading = bool(self._outgoing) and isinstance(self._outgoing[0], VolumeUpload)
         if uploading:
             self._upload_step()
         if self._cancel_deadline is not None and time.monotonic() > self._cancel_deadline:
-            self._keep_log(b"No answer to Cancel: the process was ended by force.\n")
+            self._log.append("No answer to Cancel: the process was ended by force.")
             self.restart()
             return
         busy = uploading or self.busy or self._state is not ClientState.IDLE
-        self._scheduler.call_later(
-            1 if uploading else _TICK_MS if busy else _SLOW_TICK_MS, lambda: self._tick(generation)
-        )
+        self._scheduler.call_later(1 if uploading else _TICK_MS if busy else _SLOW_TICK_MS, lambda: self._tick(process))
 
     # Receiving
-
-    def _received(self, generation: int, data: bytes) -> None:
-        if generation != self._generation:
-            return
-        *lines, self._buffer = (self._buffer + data).split(b"\n")
-        for line in lines:
-            if generation != self._generation:
-                return  # a subscriber stopped or restarted the process
-            if not line.strip():
-                continue
-            try:
-                event = m.parse_line(line)
-            except m.MessageError as error:
-                self._keep_log(f"{error}\n".encode())
-                continue
-            self._handle(event)
 
     def _handle(self, event: m.Message) -> None:
         if isinstance(event, m.WorkerStarted):
@@ -355,11 +324,8 @@ class WorkerClient:
         if not any(isinstance(item, _LONG) for item in self._waiting.values()):
             self._cancel_deadline = None
 
-    def _ended(self, generation: int, how: str) -> None:
-        if generation != self._generation:
-            return
-        self._generation += 1
-        self._transport = None
+    def _ended(self, how: str) -> None:
+        self._process = None
         self._cancel_deadline = None
         if self._state is ClientState.FAILED:
             self._fail_waiting("The inference process cannot start.")
@@ -375,7 +341,7 @@ class WorkerClient:
             )
         self._fail_waiting(sentence)
         self._subscribers.send(WorkerLost(sentence, again, self.log_tail()))
-        if again and self._transport is None:
+        if again and self._process is None:
             self.start()
         elif not again:
             self._set_state(ClientState.FAILED, sentence)
@@ -388,9 +354,6 @@ class WorkerClient:
         for request in waiting.values():
             names = getattr(request, "volume_id", ""), getattr(request, "object_id", "")
             self._subscribers.send(m.Failed(request.request, "lost", sentence, False, *names))
-
-    def _keep_log(self, data: bytes) -> None:
-        self._log.extend(data.decode("utf-8", "replace").splitlines())
 
     def _update_state(self) -> None:
         if self._state in (ClientState.IDLE, ClientState.BUSY):

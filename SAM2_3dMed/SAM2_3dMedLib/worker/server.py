@@ -41,8 +41,8 @@ class Server:
 
     def run(self) -> int:
         """Returns the exit code: 0 after Shutdown or the end of input, 1 when the engine cannot start."""
-        threading.Thread(target=self._read, name="requests", daemon=True).start()
         self._send(m.WorkerStarted(0, os.getpid(), sys.version.split()[0]))
+        threading.Thread(target=self._read, name="requests", daemon=True).start()
         hello = self._queue.get()
         if not isinstance(hello, m.Hello):
             return 0
