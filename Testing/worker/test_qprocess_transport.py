@@ -10,14 +10,13 @@ import signal
 import sys
 
 import pytest
-from worker_bench import Slicer, phantom
-
 from SAM2_3dMedLib.propagation.prompts import BoxPrompt
 from SAM2_3dMedLib.slicer_side.client_events import ClientState, WorkerLost
 from SAM2_3dMedLib.slicer_side.scheduling import QtScheduler
 from SAM2_3dMedLib.slicer_side.transports import QProcessTransport
 from SAM2_3dMedLib.volume.planes import SliceAxis
 from SAM2_3dMedLib.worker import messages as m
+from worker_bench import Slicer, phantom
 
 QtCore = pytest.importorskip("PySide6.QtCore", reason="needs PySide6")
 BOX = BoxPrompt(SliceAxis.K, (14.0, 14.0, 4.0), (34.0, 34.0, 4.0))

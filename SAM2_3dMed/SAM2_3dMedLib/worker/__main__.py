@@ -10,8 +10,6 @@ import os
 import sys
 from pathlib import Path
 
-PACKAGE = "SAM2_3dMedLib"
-
 
 def _make_importable() -> None:
     """The folder that holds our package comes first; the worker's own folder, which Python adds when started by
