@@ -43,8 +43,10 @@ def worker_command() -> list[str]:
 
 
 def _application_homes() -> list[Path]:
-    import slicer
-
+    try:
+        import slicer
+    except ImportError:  # the command line and tests
+        return []
     application = getattr(slicer, "app", None)
     home = getattr(application, "slicerHome", "") if application is not None else ""
     return [Path(home)] if home else []
