@@ -5,7 +5,6 @@ import types
 from pathlib import Path
 
 import pytest
-
 from SAM2_3dMedLib.slicer_side import interpreter
 
 
