@@ -15,7 +15,7 @@ test:
 
 # The tests that need neither Slicer's libraries nor minutes.
 quick-test: setup
-	.venv/bin/python -m pytest -m "not slow" --ignore=Testing/slicer_side --ignore=Testing/volume/slicer
+	.venv/bin/python -m pytest -m "not slow" --ignore=Testing/slicer_side --ignore=Testing/slicer_module --ignore=Testing/volume/slicer
 
 lint: setup
 	$(RUFF) check .

@@ -34,10 +34,21 @@ TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 # own build requirements would download a second torch and compile CUDA code, hence the options where it is installed.
 SAM2 = "sam2==1.1.0 --hash=sha256:7e0ea252d43c10d853e3acfce0b5770ac683c30481bd6de311300e9d44f45b74"
 SLICER_CORE = "slicer-core==5.12.4.0"
-# Folders of tests that import `slicer`: they have an environment of their own, so that the rest proves not to need it.
-SLICER_TESTS = ("Testing/slicer_side", "Testing/volume/slicer")
-# VTK draws off-screen through EGL or OSMesa; it opens these libraries when the first view is made.
-GRAPHICS_PACKAGES = ("libegl1", "libegl-mesa0", "libgl1", "libgl1-mesa-dri", "libopengl0", "libosmesa6")
+# Tests that import `slicer` or Qt: they have an environment of their own, so that the rest proves not to need them.
+SLICER_TESTS = (
+    "Testing/slicer_side",
+    "Testing/slicer_module",
+    "Testing/volume/slicer",
+    "Testing/worker/test_qprocess_transport.py",
+)
+# Real Qt widgets for tests of `.ui` files and panels; those tests are skipped where it cannot be installed.
+QT = "PySide6-Essentials>=6.7"
+# VTK draws off-screen through EGL or OSMesa and opens these libraries when the first view is made.
+GRAPHICS_PACKAGES = (
+    *("libegl1", "libegl-mesa0", "libgl1", "libgl1-mesa-dri", "libopengl0", "libosmesa6"),
+    *("libfontconfig1", "libxkbcommon0", "libdbus-1-3", "libglib2.0-0"),  # Qt's, also when it draws off-screen
+)
+SYSTEM_LIBRARIES = ("EGL", "GL", "fontconfig", "xkbcommon", "dbus-1", "glib-2.0")
 _OUTCOMES = ("failed", "passed", "skipped", "deselected", "xfailed", "xpassed", "warnings", "error")
 _SUMMARY = re.compile(r"^=+ (?P<counts>.*\d+ .*) in [\d.]+s.*=+$")
 
@@ -171,14 +182,14 @@ def run_tests() -> int:
     python = venv_python(VENV)
     say("style")
     clean = [run([python, "-m", "ruff", "check", "."]), run([python, "-m", "ruff", "format", "--check", "."])]
-    here = [folder for folder in SLICER_TESTS if any((ROOT / folder).rglob("test_*.py"))]
+    here = [place for place in SLICER_TESTS if (ROOT / place).exists()]
     started = time.monotonic()
     outcomes = []
     if here and set_up_slicer():
         say(f"tests with {SLICER_CORE}")
         outcomes.append(run_pytest(venv_python(SLICER_VENV), here))
     say("tests")
-    outcomes.append(run_pytest(python, ["Testing", *(f"--ignore={folder}" for folder in SLICER_TESTS)]))
+    outcomes.append(run_pytest(python, ["Testing", *(f"--ignore={place}" for place in SLICER_TESTS)]))
     totals = {name: sum(counts.get(name, 0) for _, counts in outcomes) for name in _OUTCOMES}
     shown = ", ".join(f"{count} {name}" for name, count in totals.items() if count) or "no tests ran"
     if any(clean):
@@ -216,7 +227,7 @@ def run_pytest(python: Path, arguments: list[str]) -> tuple[int, dict[str, int]]
 def set_up_slicer() -> bool:
     """Create `.venv-slicer`: Slicer's libraries on top of what `.venv` holds. False, with a reason, when impossible."""
     stamp = SLICER_VENV / "set-up-of-sam2-3dmed"
-    wanted = fingerprint(SLICER_CORE, str(ROOT))
+    wanted = fingerprint(SLICER_CORE, QT, str(ROOT))
     if stamp.is_file() and stamp.read_text("utf-8") == wanted:
         return True
     say(f"{SLICER_CORE} in .venv-slicer")
@@ -231,6 +242,8 @@ def set_up_slicer() -> bool:
     if not pip_install("--only-binary", ":all:", SLICER_CORE, venv=SLICER_VENV):
         say(f"SKIPPED: the tests that need Slicer, because {SLICER_CORE} cannot be installed here (see above).")
         return False
+    if not pip_install("--only-binary", ":all:", QT, venv=SLICER_VENV):
+        say("Without PySide6 the tests of Qt widgets are skipped.")
     install_graphics()
     if run([venv_python(SLICER_VENV), "-c", "import slicer, torch, sam2, SimpleITK"]) != 0:
         say("SKIPPED: the tests that need Slicer, because its libraries cannot be loaded here (see above).")
@@ -240,15 +253,15 @@ def set_up_slicer() -> bool:
 
 
 def install_graphics() -> None:
-    """Install the system's OpenGL libraries when they are missing and this is possible without asking anyone."""
-    if sys.platform != "linux" or all(ctypes.util.find_library(name) for name in ("EGL", "GL", "OpenGL")):
+    """Install the system's drawing libraries when some are missing and this is possible without asking anyone."""
+    if sys.platform != "linux" or all(map(ctypes.util.find_library, SYSTEM_LIBRARIES)):
         return
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        say(f"OpenGL libraries are missing: as root, apt-get install {' '.join(GRAPHICS_PACKAGES)}")
+        say(f"Libraries for drawing are missing: as root, apt-get install {' '.join(GRAPHICS_PACKAGES)}")
         return
     say("system packages for drawing without a display")
     quiet = {"DEBIAN_FRONTEND": "noninteractive"}
-    run(["apt-get", "update", "-q"], **quiet)
+    run(["apt-get", "update", "-q", "-o", "Acquire::Retries=0", "-o", "Acquire::http::Timeout=20"], **quiet)
     for package in GRAPHICS_PACKAGES:  # one by one: not every release has them all
         run(["apt-get", "install", "-y", "-q", "--no-install-recommends", package], **quiet)
 
