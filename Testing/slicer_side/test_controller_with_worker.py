@@ -6,6 +6,7 @@ taken (variable SAM2_3DMED_ENGINE_PYTHON, this one, the one on PATH).
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,7 @@ from SAM2_3dMedLib.slicer_side import engine_settings  # noqa: E402
 from SAM2_3dMedLib.slicer_side.controller_state import Phase  # noqa: E402
 from SAM2_3dMedLib.slicer_side.transports import PopenTransport  # noqa: E402
 from SAM2_3dMedLib.slicer_side.worker_client import WorkerClient  # noqa: E402
+from SAM2_3dMedLib.worker import messages  # noqa: E402
 from tool_bench import SHAPE, ToolBench  # noqa: E402
 
 LIBRARY = Path(engine_settings.__file__).resolve().parents[2]
@@ -56,6 +58,8 @@ def untrained(engine_python, tmp_path_factory):
 def bench(engine_python, untrained, monkeypatch):
     monkeypatch.setattr(engine_settings.EngineSettings, "weights", property(lambda self: untrained))
     made = ToolBench(lambda scheduler: WorkerClient(scheduler, PopenTransport, [engine_python, str(WORKER)]))
+    made.started = []
+    made.client.subscribe(messages.WorkerStarted, made.started.append)
     made.controller.settings = engine_settings.EngineSettings(device="cpu")
     made.activate()
     made.add_view("Axial", made.world(*CENTER))
@@ -130,7 +134,7 @@ def test_refinement_by_the_real_engine(bench):
 
 def test_killed_engine_comes_back_with_the_prompts(bench):
     lasso_ball(bench)
-    bench.client._transport.kill()
+    os.kill(bench.started[-1].pid, signal.SIGKILL if hasattr(signal, "SIGKILL") else signal.SIGTERM)
     bench.run(lambda: "unexpectedly" in "".join(bench.errors), 60)
     wait_until_ready(bench)
     bench.controller.slice_range = (8, 12)

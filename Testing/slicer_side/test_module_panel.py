@@ -169,11 +169,12 @@ def use_editor_node(world):
 
 def load(qt, path):
     """slicer.util.loadUI: real widgets with PythonQt's manners."""
+    made_now = {}
 
     class Loader(QtUiTools.QUiLoader):
         def createWidget(self, class_name, parent=None, name=""):  # noqa: N802
             known = class_name if class_name in self.availableWidgets() else "QWidget"
-            made = getattr(qt, known)()
+            made = made_now[name] = getattr(qt, known)()
             made.setParent(parent)
             QtCore.QObject.setObjectName(made, name)
             return made
@@ -181,20 +182,18 @@ def load(qt, path):
     file = QtCore.QFile(str(path))
     assert file.open(QtCore.QFile.ReadOnly)
     shown = Loader().load(file)
-    effect_test.pythonqt._KEPT.append(shown)
     shown.setMRMLScene = lambda scene: None
+    shown.made_now = made_now
     return shown
 
 
 def named_children(widget):
     """slicer.util.childWidgetVariables."""
-    found = {QtCore.QObject.objectName(c): c for c in effect_test.pythonqt._KEPT if c is not widget}
-    for child in widget.findChildren(QtCore.QObject):
-        found.setdefault(child.objectName() if callable(child.objectName) else child.objectName, child)
+    found = dict(widget.made_now)
     container = found["editorContainer"]
     layout = types.SimpleNamespace(addWidget=lambda editor: None)
-    found["editorContainer"] = types.SimpleNamespace(layout=lambda: layout, kept=container)
-    return types.SimpleNamespace(**{name: child for name, child in found.items() if name})
+    found["editorContainer"] = types.SimpleNamespace(layout=lambda: layout, kept=(container, widget))
+    return types.SimpleNamespace(**found)
 
 
 def test_opening_the_module_activates_the_effect_and_starts_the_engine_only_then(module, world):
