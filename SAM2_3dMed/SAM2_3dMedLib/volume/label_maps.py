@@ -105,8 +105,19 @@ def _check_labels(labels: npt.NDArray, geometry: Geometry, segments: Sequence[Se
     known = [segment.label for segment in segments]
     if len(set(known)) != len(known):
         raise ValueError(f"Two segments have the same label: {known}.")
-    if unknown := set(np.unique(labels).tolist()) - {0, *known}:
+    if unknown := set(_present(labels)) - {0, *known}:
         raise ValueError(f"The label map holds labels that no segment names: {sorted(unknown)}.")
+
+
+def _present(labels: npt.NDArray) -> list[int]:
+    """The values that occur, ascending."""
+    if labels.size == 0 or labels.min() < 0 or labels.max() > np.iinfo(np.uint16).max:
+        return np.unique(labels).tolist()
+    # A table of 65536 flags: np.unique sorts, which takes seconds for 79 million voxels.
+    seen = np.zeros(np.iinfo(np.uint16).max + 1, dtype=bool)
+    for layer in labels:
+        seen[layer] = True
+    return np.flatnonzero(seen).tolist()
 
 
 def _write_whole(path: str | os.PathLike[str], write: Callable[[Path], None]) -> None:
