@@ -135,7 +135,7 @@ def test_refinement_by_the_real_engine(bench):
 def test_killed_engine_comes_back_with_the_prompts(bench):
     lasso_ball(bench)
     os.kill(bench.started[-1].pid, signal.SIGKILL if hasattr(signal, "SIGKILL") else signal.SIGTERM)
-    bench.run(lambda: "unexpectedly" in "".join(bench.errors), 60)
+    bench.run(lambda: "is started again" in "".join(bench.errors), 60)
     wait_until_ready(bench)
     bench.controller.slice_range = (8, 12)
     assert bench.controller.propagate()

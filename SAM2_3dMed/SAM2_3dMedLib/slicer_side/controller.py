@@ -52,7 +52,8 @@ class Controller(PromptsMixin, AnswersMixin, ReviewMixin):
         self._writer = None
         self._jobs: dict[int, Job] = {}
         self._unsent: set[ObjectKey] = set()
-        self._loaded: EngineSettings | None = None
+        self._loaded: EngineSettings | None = None  # what the worker was told to load
+        self._model_ready = False  # the worker has loaded it
         self._markups = markups_factory(self._marker_moved, self._marker_deleted) if markups_factory else None
         self._watch = SceneWatch(self)
         self._queue = WriteQueue(scheduler, self._write_slice, self._writes_done)
@@ -137,7 +138,7 @@ class Controller(PromptsMixin, AnswersMixin, ReviewMixin):
             return False
         if self.client.state is ClientState.FAILED:
             return False  # the client has said why
-        self._loaded = self.settings
+        self._loaded, self._model_ready = self.settings, False
         self._set_status(Status(Phase.STARTING, _("Starting the engine...")))
         return True
 
@@ -278,6 +279,8 @@ class Controller(PromptsMixin, AnswersMixin, ReviewMixin):
     def _set_ready(self, error: str = "") -> None:
         if not self.attached:
             self._set_status(Status(Phase.OFF))
+        elif self._loaded is not None and not self._model_ready:
+            self._set_status(Status(Phase.STARTING, _("Loading the model..."), error))
         else:
             self._set_status(Status(Phase.READY, self.notice or self.client.device_sentence, error))
 

@@ -42,6 +42,7 @@ class AnswersMixin:
 
     def _on_model_loaded(self, event) -> None:
         self.notice = ""
+        self._model_ready = True
         if self.status.phase in (Phase.STARTING, Phase.FAILED, Phase.OFF, Phase.READY):
             self._set_ready()
         unsent, self._unsent = self._unsent, set()
@@ -73,6 +74,7 @@ class AnswersMixin:
         self._end_action()
         self._jobs.clear()
         self._completing.clear()
+        self._model_ready = False
         if event.restarting:
             self._set_status(Status(Phase.STARTING, error=event.sentence))
         else:
