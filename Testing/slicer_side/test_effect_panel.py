@@ -364,3 +364,13 @@ def test_end_of_the_application(world):
     assert not world.application().controller.attached
     assert world.bench.client.state.name == "STOPPED"
     world.host.switch_off()
+
+
+def test_the_effect_uses_the_modules_choices_that_a_scene_brought_along(world):
+    node = world.bench.scene.AddNewNodeByClass("vtkMRMLScriptedModuleNode")
+    node.SetModuleName("SAM2_3dMed")
+    node.SetParameter("modelName", "a model of a later version")
+    node.SetParameter("device", "CPU")
+    world.host.switch_on()
+    world.bench.run()
+    assert world.application().controller.settings == engine_settings.EngineSettings("", "cpu")

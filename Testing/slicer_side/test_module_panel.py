@@ -148,9 +148,9 @@ def module(world, monkeypatch):
     loaded = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(loaded)
     fake = types.ModuleType("SAM2_3dMedLib.slicer_side.parameter_node")
-    from SAM2_3dMedLib.slicer_side.engine_settings import DEVICES, EngineSettings
+    from SAM2_3dMedLib.slicer_side.engine_settings import settings_for
 
-    fake.settings_of = lambda n: EngineSettings(n.modelName, DEVICES[n.device])
+    fake.settings_of = lambda n: settings_for(n.modelName, n.device)
     monkeypatch.setitem(sys.modules, fake.__name__, fake)
     monkeypatch.setattr(loaded.SAM2_3dMedLogic, "getParameterNode", lambda self: node)
     widget = loaded.SAM2_3dMedWidget()

@@ -7,6 +7,7 @@ import slicer
 from .controller import Controller
 from .dependencies import missing_packages
 from .effect_session import EffectSession
+from .engine_settings import settings_in_scene
 from .prompt_markups import PromptMarkups
 from .prompt_store import PromptStore
 from .refining_writer import RefiningWriter
@@ -91,6 +92,9 @@ class Application:
             owner.became_owner()
         if owner not in self._writers:
             self._writers[owner] = RefiningWriter(ScriptedEffectTarget(owner.scriptedEffect))
+        settings = settings_in_scene(slicer.mrmlScene)
+        if settings is not None:
+            self.controller.set_settings(settings)
         self.session.activate()
         self.controller.attach(owner.scriptedEffect.parameterSetNode(), self._writers[owner])
         self.session.refresh_views()

@@ -31,12 +31,16 @@ class EngineSettings:
         return manifest.resolve_weights(self.model or None)[0]
 
 
-def settings_in_scene(scene) -> EngineSettings:
-    """What the module's parameter node says; the defaults when the module was not opened in this scene."""
+def settings_for(model: str, device: str) -> EngineSettings:
+    """Settings for the names that the user reads; unknown ones (a scene from another version) mean the default."""
+    known = model_names()
+    return EngineSettings(model if model in known[1:] else "", DEVICES.get(device, "auto"))
+
+
+def settings_in_scene(scene) -> EngineSettings | None:
+    """What the module's parameter node says; None when the module was not opened in this scene."""
     for index in range(scene.GetNumberOfNodesByClass("vtkMRMLScriptedModuleNode")):
         node = scene.GetNthNodeByClass(index, "vtkMRMLScriptedModuleNode")
         if node.GetModuleName() == MODULE_NAME and node.GetParameter("modelName"):
-            model = node.GetParameter("modelName")
-            device = DEVICES.get(node.GetParameter("device"), "auto")
-            return EngineSettings(model if model in model_names() else "", device)
-    return EngineSettings()
+            return settings_for(node.GetParameter("modelName"), node.GetParameter("device"))
+    return None

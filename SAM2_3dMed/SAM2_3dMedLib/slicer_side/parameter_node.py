@@ -6,7 +6,7 @@ from typing import Annotated
 
 from slicer.parameterNodeWrapper import Choice, parameterNodeWrapper
 
-from .engine_settings import DEVICES, EngineSettings, model_names
+from .engine_settings import DEVICES, EngineSettings, model_names, settings_for
 
 MODEL_NAMES = model_names()
 DEVICE_NAMES = list(DEVICES)
@@ -22,4 +22,4 @@ class SAM2_3dMedParameterNode:  # noqa: N801 - named after the module
 
 def settings_of(parameterNode) -> EngineSettings:  # noqa: N803
     """The engine's settings that the parameter node stands for."""
-    return EngineSettings(parameterNode.modelName, DEVICES[parameterNode.device])
+    return settings_for(parameterNode.modelName, parameterNode.device)
