@@ -138,6 +138,7 @@ class SAM2_3dMedWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):  # no
     def onVolumeLoaded(self):
         if self._entered and not slicer.mrmlScene.IsClosing():
             self.editorPanel.selectNodes()
+            self.editorPanel.activateEffect()
             self.updateFromController()
 
     # ---- parameters ----------------------------------------------------------------------------------------------
@@ -176,6 +177,7 @@ class SAM2_3dMedWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):  # no
             self.editorPanel.selectNodes()
             self.editorPanel.editor.setSourceVolumeNode(volume)
             slicer.util.setSliceViewerLayers(background=volume, fit=True)
+            self.editorPanel.activateEffect()
             self.updateFromController()
 
     def onInstalled(self):

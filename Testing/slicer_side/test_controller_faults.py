@@ -193,3 +193,43 @@ def test_editing_by_hand_survives_the_next_answers(bench):
     paint(bench, "A", (2, 6, 2, 6, CENTER[2], CENTER[2]))
     click(bench, (CENTER[0] + 6, CENTER[1], CENTER[2]))
     assert bench.voxels("A")[CENTER[2], 2:7, 2:7].all()
+
+
+def test_prompts_move_with_the_volume_and_a_warp_is_refused_with_a_reason(bench):
+    import mrml
+
+    click(bench)
+    point = bench.scene.GetFirstNodeByClass("vtkMRMLMarkupsFiducialNode")
+    before = np.array(point.GetNthControlPointPositionWorld(0))
+    shift = np.eye(4)
+    shift[:3, 3] = (10, 0, 0)
+    bench.volume.SetAndObserveTransformNodeID(mrml.add_linear_transform(shift).GetID())
+    bench.run()
+    point = bench.scene.GetFirstNodeByClass("vtkMRMLMarkupsFiducialNode")
+    assert np.allclose(np.array(point.GetNthControlPointPositionWorld(0)) - before, (10, 0, 0), atol=1e-3)
+    uploads = bench.client.requests.count("open_volume")
+    bench.volume.SetAndObserveTransformNodeID(mrml.add_bspline_transform().GetID())
+    bench.run()
+    assert "not linear" in bench.controller.status.error
+    view = bench.views["Axial"]
+    view.click(200, 150)
+    bench.run()
+    assert len(bench.controller.store.prompts(bench.segmentation, "A")) == 1
+    bench.volume.SetAndObserveTransformNodeID(None)
+    bench.run()
+    assert bench.controller.status.error == ""
+    assert bench.client.requests.count("open_volume") == uploads
+    click(bench, (CENTER[0] + 8, CENTER[1], CENTER[2]))
+    assert len(bench.controller.prompts) == 2
+
+
+def test_changed_voxels_are_handed_over_again(bench):
+    click(bench)
+    uploads = bench.client.requests.count("open_volume")
+    slicer.util.arrayFromVolume(bench.volume)[:] = 7
+    bench.volume.GetImageData().GetPointData().GetScalars().Modified()
+    bench.volume.GetImageData().Modified()
+    bench.volume.Modified()
+    bench.run()
+    click(bench, (CENTER[0] + 8, CENTER[1], CENTER[2]))
+    assert bench.client.requests.count("open_volume") == uploads + 1

@@ -179,10 +179,30 @@ class Controller(PromptsMixin, AnswersMixin, ReviewMixin):
             self.listeners.tell(Change.CONTEXT)
             self.listeners.tell(Change.REVIEW)
 
+    def volume_changed(self) -> None:
+        """Voxels or transforms of the source volume changed: new voxels are encoded anew, prompts move along."""
+        if not self.attached:
+            return
+        if self.source is not None and not self._transform_is_linear():
+            self.source = None  # said by `_refresh_source`
+        self.refresh_context()
+        self._show_prompts()
+        self.listeners.tell(Change.CONTEXT)
+
+    def _transform_is_linear(self) -> bool:
+        from .volume_source import VolumeSourceError
+
+        try:
+            self.source.ijk_to_world_matrix()
+        except VolumeSourceError:
+            return False
+        return True
+
     def _refresh_source(self) -> None:
         from .volume_source import VolumeSourceError, is_current, read_volume_source
 
         volume_node = self._editor_node.GetSourceVolumeNode()
+        self._watch.follow_volume(volume_node)
         if volume_node is None:
             self.source = None
             return
@@ -256,6 +276,7 @@ class Controller(PromptsMixin, AnswersMixin, ReviewMixin):
         self.cancel()
         volume_id = self.source.volume_id
         self._drop_jobs(lambda job: job.source.volume_id == volume_id)
+        self._watch.follow_volume(None)
         self.source = None
         self.client.close_volume(volume_id)
         self._show_prompts()

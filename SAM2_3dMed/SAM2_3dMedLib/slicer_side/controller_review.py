@@ -54,7 +54,7 @@ class ReviewMixin:
         for index in range(count):
             segmentation = self.scene.GetNodeByID(key.segmentation_id)
             gone = segmentation is None or segmentation.GetSegmentation().GetSegment(key.segment_id) is None
-            if gone or self.source is not source or self._writer is not writer:
+            if gone or self.source is not source or self._writer is not writer or not self._transform_is_linear():
                 return
             yield index, checksum(writer.slice_mask(segmentation, key.segment_id, source, axis, index))
 

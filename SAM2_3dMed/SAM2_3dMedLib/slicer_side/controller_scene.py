@@ -11,9 +11,12 @@ class SceneWatch:
     def __init__(self, controller) -> None:
         self._controller = controller
         self._tags: list[tuple[object, int]] = []
+        self._volume = None
+        self._volume_tags: list[int] = []
         self._segmentation = None
         self._segmentation_tags: list[int] = []
         self._check_scheduled = False
+        self._volume_scheduled = False
 
     def start(self, editor_node) -> None:
         scene = self._controller.scene
@@ -25,6 +28,7 @@ class SceneWatch:
 
     def stop(self) -> None:
         self.follow(None)
+        self.follow_volume(None)
         for subject, tag in self._tags:
             subject.RemoveObserver(tag)
         self._tags.clear()
@@ -44,6 +48,28 @@ class SceneWatch:
             self._segmentation_tags.append(segmentation_node.AddObserver(event, self._on_segment_modified))
         removed = segmentation_node.AddObserver(segmentation.SegmentRemoved, self._on_segment_removed)
         self._segmentation_tags.append(removed)
+
+    def follow_volume(self, volume_node) -> None:
+        """Watch this volume's voxels and transforms, and no longer those of the one before."""
+        if volume_node is self._volume:
+            return
+        for tag in self._volume_tags:
+            self._volume.RemoveObserver(tag)
+        self._volume_tags.clear()
+        self._volume = volume_node
+        if volume_node is not None:
+            for event in (volume_node.TransformModifiedEvent, volume_node.ImageDataModifiedEvent):
+                self._volume_tags.append(volume_node.AddObserver(event, self._on_volume_changed))
+
+    def _on_volume_changed(self, node, event) -> None:
+        # Interactive transforms send many of these; one look after them is enough.
+        if not self._volume_scheduled:
+            self._volume_scheduled = True
+            self._controller.scheduler.call_later(50, self._volume_changed)
+
+    def _volume_changed(self) -> None:
+        self._volume_scheduled = False
+        self._controller.volume_changed()
 
     def _observe(self, subject, event, callback) -> None:
         self._tags.append((subject, subject.AddObserver(event, callback)))

@@ -15,6 +15,7 @@ from .review_strip import ReviewStrip
 from .slice_view import SliceView
 from .stroke_mask import brush_mask, in_plane_axes, lasso_mask, outline, slice_shape
 from .view_overlay import POSITIVE_COLOR, Line, Overlay
+from .volume_source import VolumeSourceError
 
 DEFAULT_BRUSH_RADIUS_MM = 4.0
 
@@ -82,7 +83,7 @@ class EffectSession:
 
     def add_stroke(self, view, path_xy, closed) -> None:
         """A brush stroke, or a lasso (closed), as a mask prompt on the slice it was drawn on."""
-        source = self.controller.source
+        source = self._source
         if source is None:
             self.controller.add_mask(0, 0, np.zeros((1, 1), dtype=bool))  # says what is missing
             return
@@ -158,6 +159,15 @@ class EffectSession:
         self.controller.cancel()
         return True
 
+    @property
+    def _source(self):
+        """The source volume, None when its positions in the world are not known (deleted, warped)."""
+        source = self.controller.source
+        try:
+            return source if source is not None and source.ijk_to_world_matrix() is not None else None
+        except VolumeSourceError:
+            return None
+
     # ---- views ---------------------------------------------------------------------------------------------------
     def current_view(self) -> SliceView | None:
         """The slice view the mouse was in last, or the first one."""
@@ -168,7 +178,7 @@ class EffectSession:
     def current_slice(self, view: SliceView | None = None) -> tuple[int, int] | None:
         """(axis, index) of the slice in the middle of a view; None when the view shows nothing of the volume."""
         view = view or self.current_view()
-        source = self.controller.source
+        source = self._source
         if view is None or source is None:
             return None
         width, height = view.size()
@@ -220,7 +230,7 @@ class EffectSession:
         self._overlays[view.node.GetID()][1].set_rectangles(boxes, colors)
 
     def _shows_strip(self, view: SliceView, axis: int | None) -> bool:
-        source = self.controller.source
+        source = self._source
         if source is None or axis is None:
             return False
         return source.view_axis(view.node)[0] == axis
@@ -230,7 +240,7 @@ class EffectSession:
         if entry is None:
             return
         lines = list(self._gesture_lines.get(view.node.GetID(), []))
-        source = self.controller.source
+        source = self._source
         if source is not None:
             for stored in self.controller.prompts:
                 lines.extend(prompt_lines(source, view, stored.prompt))
@@ -238,7 +248,7 @@ class EffectSession:
 
     def _point_positions(self, view: SliceView) -> tuple[np.ndarray, list[str]]:
         """Display positions [N,3] and prompt IDs of what can be picked on this view's slice."""
-        source = self.controller.source
+        source = self._source
         points, ids = [], []
         for stored in self.controller.prompts if source is not None else ():
             prompt = stored.prompt

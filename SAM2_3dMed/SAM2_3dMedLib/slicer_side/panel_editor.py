@@ -77,8 +77,8 @@ class EditorPanel:
         return None
 
     def activateEffect(self) -> None:
-        """Switch our effect on, if the application has it."""
-        if EFFECT_NAME in self.editor.availableEffectNames():
+        """Switch our effect on, if the application has it and no effect is on."""
+        if self.editor.activeEffect() is None and EFFECT_NAME in self.editor.availableEffectNames():
             self.editor.setActiveEffectByName(EFFECT_NAME)
 
     def sceneStartClose(self) -> None:
