@@ -67,6 +67,9 @@ class EditorWidget:
         if self.host._active:
             self.host.switch_off()
 
+    def deleteLater(self):  # noqa: N802
+        self.calls.append("deleteLater")
+
     def __getattr__(self, name):
         api = effect_test.pythonqt.read_api(effect_test.API_FILE)["slicer.qMRMLSegmentEditorWidget"]
         if api.get(name) != "method":
@@ -106,6 +109,7 @@ def module(world, monkeypatch):
 
         def __init__(self, parent=None):
             self.layout = self.frame = None
+            self.parent = types.SimpleNamespace(isEntered=False)
 
         def setup(self):
             self.frame = world.qt.QWidget()
@@ -288,8 +292,11 @@ def test_reload_leaves_nothing_active(module, world):
     world.bench.run()
     module.widget.cleanup()
     assert not world.application().controller.attached
-    assert module.widget.editorPanel.editor._node is None
+    assert "deleteLater" in module.widget.editorPanel.editor.calls
+    module.widget.parent.isEntered = True  # the application sets the widget up again, and does not enter it
     module.widget.setup()
+    world.bench.run()
+    assert world.application().controller.attached
 
 
 def test_closing_the_scene_and_going_on(module, world):

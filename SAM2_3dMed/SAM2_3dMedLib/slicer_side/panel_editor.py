@@ -96,4 +96,4 @@ class EditorPanel:
     def cleanup(self) -> None:
         """The module widget goes away (reload, end of the application)."""
         self.exit()
-        self.editor.setMRMLSegmentEditorNode(None)
+        self.editor.deleteLater()  # a reload would leave it hidden, following the same node as its successor
