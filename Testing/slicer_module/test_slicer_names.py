@@ -42,6 +42,7 @@ KNOWN = {
 KNOWN_IN_FILE = {
     "slice_view.py": {
         "widget": "slicer.qMRMLSliceWidget",
+        "widget.sliceView()": "layoutManager().sliceWidget('Red').sliceView()",
         "view": "layoutManager().sliceWidget('Red').sliceView()",
     },
     "application.py": {"widget": "slicer.qMRMLSliceWidget"},

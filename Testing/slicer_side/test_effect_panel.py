@@ -151,10 +151,14 @@ def world(monkeypatch):
         monkeypatch.setitem(sys.modules, name, module)
     monkeypatch.setattr(engine_settings.EngineSettings, "weights", property(lambda self: Path("stand-in")))
     quitting = []
+    widgets = {}
     monkeypatch.setattr(
         slicer,
         "app",
-        types.SimpleNamespace(connect=lambda signal, slot: quitting.append((signal, slot))),
+        types.SimpleNamespace(
+            connect=lambda signal, slot: quitting.append((signal, slot)),
+            layoutManager=lambda: types.SimpleNamespace(sliceWidget=lambda name: widgets.get(name)),
+        ),
         raising=False,
     )
     window = qt.QMainWindow()
@@ -170,7 +174,6 @@ def world(monkeypatch):
     monkeypatch.setattr(application_module, "WorkerClient", lambda scheduler: bench.client)
     monkeypatch.setattr(application_module, "ScriptedEffectTarget", lambda host: bench.target)
     monkeypatch.setattr(application_module, "missing_packages", lambda: ())
-    widgets = {}
     monkeypatch.setattr(
         application_module,
         "views_on_screen",

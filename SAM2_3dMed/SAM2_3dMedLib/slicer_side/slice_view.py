@@ -65,6 +65,16 @@ def matrix_to_array(matrix: vtk.vtkMatrix4x4) -> np.ndarray:
     return np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])
 
 
+def schedule_render(view_name: str) -> None:
+    """Ask a view of the application for a new picture; a view that is gone (scene closed, end) needs none."""
+    import slicer
+
+    layout_manager = slicer.app.layoutManager()
+    widget = layout_manager.sliceWidget(view_name) if layout_manager is not None else None
+    if widget is not None:
+        widget.sliceView().scheduleRender()
+
+
 def slice_view_of_widget(widget) -> SliceView | None:
     """The `SliceView` of a qMRMLSliceWidget; None while the application closes."""
     view = widget.sliceView()
@@ -79,7 +89,7 @@ def slice_view_of_widget(widget) -> SliceView | None:
     return SliceView(
         node=node,
         renderer=renderer,
-        request_render=view.scheduleRender,
+        request_render=lambda: schedule_render(node.GetLayoutName()),
         device_to_xyz=lambda xy: tuple(view.convertDeviceToXYZ(xy)),
         pixel_ratio=max(1.0, float(ratio)),
     )
