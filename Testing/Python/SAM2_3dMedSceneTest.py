@@ -4,13 +4,13 @@
 import tempfile
 from pathlib import Path
 
+import SAM2_3dMedTestTools as tools  # not `from`: a test class in this namespace would be run as a test of its own
 import slicer
-from SAM2_3dMedTestTools import EFFECT, ToolTest, runAsScript
 
 LIVER = 6
 
 
-class SAM2_3dMedSceneTest(ToolTest):  # noqa: N801
+class SAM2_3dMedSceneTest(tools.ToolTest):  # noqa: N801
     def test_promptsComeBackWithTheScene(self):
         self.boxAround(LIVER)
         with tempfile.TemporaryDirectory() as folder:
@@ -25,7 +25,7 @@ class SAM2_3dMedSceneTest(ToolTest):  # noqa: N801
         self.editor.setSegmentationNode(self.segmentation)
         self.editor.setSourceVolumeNode(self.volume)
         self.editor.setCurrentSegmentID(self.segment)
-        self.editor.setActiveEffectByName(EFFECT)
+        self.editor.setActiveEffectByName(tools.EFFECT)
         self.waitFor(lambda: len(self.controller.prompts) == 1, "the prompt is there again")
         self.assertTrue(self.controller.propagate())
         self.waitUntilDone()
@@ -56,7 +56,7 @@ class SAM2_3dMedSceneTest(ToolTest):  # noqa: N801
     def test_theEffectWorksInSlicersOwnSegmentEditor(self):
         slicer.util.selectModule("SegmentEditor")
         editor = slicer.modules.SegmentEditorWidget.editor
-        editor.setActiveEffectByName(EFFECT)
+        editor.setActiveEffectByName(tools.EFFECT)
         self.waitFor(lambda: self.controller.status.phase.name == "READY", "the engine is ready there too")
         self.boxAround(LIVER)
         self.assertEqual(len(self.slicesWithVoxels()), 1)
@@ -64,7 +64,7 @@ class SAM2_3dMedSceneTest(ToolTest):  # noqa: N801
         self.waitFor(lambda: not self.voxels().any(), "undo of that editor")
         self.boxAround(LIVER)
         slicer.util.selectModule("SAM2_3dMed")
-        self.assertEqual(self.editor.activeEffect().name, EFFECT)
+        self.assertEqual(self.editor.activeEffect().name, tools.EFFECT)
         self.assertEqual(len(self.controller.prompts), 1)
         self.assertTrue(self.controller.propagate())
         self.waitUntilDone()
@@ -79,9 +79,9 @@ class SAM2_3dMedSceneTest(ToolTest):  # noqa: N801
         done = self.slicesWithVoxels()
         self.assertGreaterEqual(len(done), 2)
         self.editor = slicer.modules.SAM2_3dMedWidget.editorPanel.editor
-        self.editor.setActiveEffectByName(EFFECT)
+        self.editor.setActiveEffectByName(tools.EFFECT)
         self.waitFor(lambda: len(self.controller.prompts) == 1, "the prompts are still there")
 
 
 if __name__ == "__main__":
-    runAsScript(SAM2_3dMedSceneTest)
+    tools.runAsScript(SAM2_3dMedSceneTest)

@@ -2,15 +2,15 @@
 # ruff: noqa: N802, PT009
 
 import numpy as np
+import SAM2_3dMedTestTools as tools  # not `from`: a test class in this namespace would be run as a test of its own
 import slicer
-from SAM2_3dMedTestTools import EFFECT, ToolTest, runAsScript
 
 LIVER, SPLEEN = 6, 1
 
 
-class SAM2_3dMedWorkflowTest(ToolTest):  # noqa: N801
+class SAM2_3dMedWorkflowTest(tools.ToolTest):  # noqa: N801
     def test_moduleOpensWithTheEffectActiveInTheSharedEditor(self):
-        self.assertEqual(self.editor.activeEffect().name, EFFECT)
+        self.assertEqual(self.editor.activeEffect().name, tools.EFFECT)
         node = slicer.mrmlScene.GetSingletonNode("SegmentEditor", "vtkMRMLSegmentEditorNode")
         self.assertIs(self.editor.mrmlSegmentEditorNode(), node)
         self.assertEqual(self.controller.status.error, "")
@@ -144,4 +144,4 @@ class SAM2_3dMedWorkflowTest(ToolTest):  # noqa: N801
 
 
 if __name__ == "__main__":
-    runAsScript(SAM2_3dMedWorkflowTest)
+    tools.runAsScript(SAM2_3dMedWorkflowTest)
