@@ -20,16 +20,18 @@ def _ends_at(rule: StopRule, slices: list[tuple[int, float]]) -> int | None:
     return None
 
 
-def test_the_object_is_gone_after_three_absent_slices_in_a_row() -> None:
-    assert _ends_at(StopRule(), [(90, 2.0), (0, 2.0), (50, -1.0), (40, 1.0), (0, -1.0), (0, 1.0), (9, -2.0)]) == 6
-    assert _ends_at(StopRule(absent_slices=1), [(90, 2.0), (0, 2.0)]) == 1
+def test_the_object_is_gone_after_so_many_absent_slices_in_a_row() -> None:
+    slices = [(90, 2.0), (0, 2.0), (50, 0.5), (40, 1.5), (0, -1.0), (0, 2.0), (9, -2.0)]
+    assert _ends_at(StopRule(), slices) == 1
+    assert _ends_at(StopRule(absent_slices=3), slices) == 6
+    assert _ends_at(StopRule(absent_score=0.0), [(90, 2.0), (50, 0.5), (40, -0.1)]) == 2
     assert _ends_at(StopRule.never(), [(0, -9.0)] * 50) is None
 
 
 def test_a_collapsed_area_counts_as_absent_only_when_asked_for() -> None:
     shrinking = [(90, 2.0), (4, 2.0), (4, 2.0), (4, 2.0)]
     assert _ends_at(StopRule(), shrinking) is None
-    assert _ends_at(StopRule(collapse_fraction=0.05), shrinking) == 3
+    assert _ends_at(StopRule(absent_slices=3, collapse_fraction=0.05), shrinking) == 3
 
 
 @pytest.mark.parametrize("values", [{"absent_slices": 0}, {"collapse_fraction": 1.5}])
@@ -52,18 +54,24 @@ def absent_after(plain_predictor: SlicePredictor, mr_volume: Volume, monkeypatch
         return decoding
 
     monkeypatch.setattr(type(network), "decode", losing)
-    return VolumeSession(plain_predictor, mr_volume)
+    return VolumeSession(plain_predictor, mr_volume, stop_rule=StopRule(absent_slices=3))
 
 
 def test_beyond_its_end_the_object_is_not_looked_for(absent_after: VolumeSession) -> None:
     session = absent_after
     session.add_box("a", SliceAxis.K, (20, 15, 12), (50, 40, 12))
     updates = list(session.propagate("a"))
-    assert {update.index for update in updates} == {12, 9, 10, 11, 13, 14, 15}
-    assert updates[-1].done == updates[-1].total == 25
+    assert {update.index for update in updates} == {12, 10, 11, 13, 14}, "the third is left empty"
     assert session.encoded_count == 7
     ranged = list(session.propagate("a", slice_range=(12, 20)))
-    assert {update.index for update in ranged} == set(range(16, 21)) | {12}, "a range overrides the rule"
+    assert {update.index for update in ranged} == set(range(15, 21)) | {12}, "a range overrides the rule"
+
+
+def test_by_default_a_chain_ends_at_the_first_slice_without_the_object(absent_after: VolumeSession) -> None:
+    session = VolumeSession(absent_after.predictor, absent_after.volume)
+    session.add_box("a", SliceAxis.K, (20, 15, 12), (50, 40, 12))
+    assert [update.index for update in session.propagate("a")] == [12]
+    assert session.encoded_count == 3, "one slice on either side"
 
 
 def test_between_two_prompted_slices_the_object_is_always_looked_for(absent_after: VolumeSession) -> None:

@@ -14,12 +14,17 @@ class StopRule:
     """Ends a chain beyond the outermost prompted slice; never between two of them.
 
     Attributes:
-        absent_slices: the object is gone after so many slices in a row that count as absent; None: never.
+        absent_slices: the object is gone with so many slices in a row that count as absent, and the last of them is
+            left empty; None: never.
+        absent_score: a slice counts as absent when its object score (logit) is not above this, or its mask is empty.
+            1.0 and one slice were chosen on 40 objects of `val/` (nano 0.1.0): mean Dice 0.59, against 0.49 with
+            SAM2's 0 and three slices; scores between 0 and 1 are nearly all beyond the object's end.
         collapse_fraction: a slice also counts as absent when its area is below this fraction of the largest area that
             the chain has met, the prompted slice included; None: the area does not count.
     """
 
-    absent_slices: int | None = 3
+    absent_slices: int | None = 1
+    absent_score: float = 1.0
     collapse_fraction: float | None = None
 
     def __post_init__(self) -> None:
@@ -47,11 +52,11 @@ class StopWatch:
 
         Args:
             area: foreground voxels of its mask.
-            object_score: logit; above 0 the object is on the slice.
+            object_score: logit; above the rule's `absent_score` the object is on the slice.
         """
         if self._rule.absent_slices is None:
             return False
-        absent = object_score <= 0 or area == 0
+        absent = object_score <= self._rule.absent_score or area == 0
         if self._rule.collapse_fraction is not None:
             absent = absent or area < self._rule.collapse_fraction * self._largest
         self._largest = max(self._largest, area)

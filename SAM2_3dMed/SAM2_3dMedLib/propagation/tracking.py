@@ -90,9 +90,9 @@ class Tracker:
             gone = run.watch.gone_after(result.mask.area, result.object_score) and step.may_end
             if gone:
                 run.ended = True
-                left = run.chain.positions[step.number + 1 :]
-                done += len(left)
-                changed.update(self._emptied(state, left, run.chain.key))
+                left = run.chain.positions[step.number :]
+                done += len(left) - 1
+                changed = self._emptied(state, left, run.chain.key)
             if changed:
                 yield Progress(changed, done, len(steps))
 
