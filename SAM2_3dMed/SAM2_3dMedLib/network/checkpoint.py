@@ -13,12 +13,11 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from .build import build_network
 from .config import SIZE_NAMES, ConfigError, NetworkConfig, Parts, network_config
 from .model import SAM23dMed
+from .safetensors_reader import SafetensorsError, read_header, read_tensors
 
 FORMAT = "sam2-3dmed"
 FORMAT_VERSION = 1
@@ -76,6 +75,8 @@ def save_checkpoint(path: Path | str, network: SAM23dMed, metadata: CheckpointMe
         CheckpointError: a weight is not finite or does not fit float16.
         OSError: the file cannot be written.
     """
+    from safetensors.torch import save_file  # only who trains writes weights; Slicer does without the package
+
     path = Path(path)
     config = replace(network.config, parts=replace(network.config.parts, srpp=False))
     tensors = {}
@@ -139,10 +140,8 @@ def _read_safetensors(
     path: Path, with_tensors: bool = True
 ) -> tuple[NetworkConfig, CheckpointMetadata, dict[str, torch.Tensor]]:
     try:
-        with safe_open(path, framework="pt") as stream:
-            header = stream.metadata() or {}
-            tensors = {key: stream.get_tensor(key) for key in stream.keys()} if with_tensors else {}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
+        header, tensors = read_tensors(path) if with_tensors else (read_header(path)[0], {})
+    except (SafetensorsError, OSError) as error:
         raise CheckpointError(
             f"The weight file {path} is truncated or is not a safetensors file; download the model again."
         ) from error

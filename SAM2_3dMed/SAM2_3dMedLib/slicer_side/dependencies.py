@@ -62,7 +62,6 @@ class InstallPlan:
 TORCH = Requirement("torch>=2.5", "torch", 2500.0, "computes the segmentation (200 MB without a GPU)")
 SAM2 = Requirement(SAM2_REQUIREMENT, "sam2", 0.2, "the network's building blocks")
 SMALL_PACKAGES = (
-    Requirement("safetensors>=0.4", "safetensors", 0.5, "reads the weights"),
     Requirement("hydra-core>=1.3", "hydra", 0.4, "imported by sam2"),
     Requirement("iopath>=0.1.10", "iopath", 0.1, "imported by sam2"),
     Requirement("pillow>=10", "PIL", 7.0, "imported by sam2"),
