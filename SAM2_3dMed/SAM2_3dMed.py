@@ -86,7 +86,7 @@ class SAM2_3dMedWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):  # no
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.NodeAddedEvent, self.onNodeAdded)
         self.initializeParameterNode()
         self.installPanel.refresh()
-        if self.parent.isEntered:  # a reload while the module is shown
+        if getattr(self.parent, "isEntered", False):  # a reload while the module is shown
             self.enter()
 
     def cleanup(self):

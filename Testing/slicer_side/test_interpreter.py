@@ -48,3 +48,11 @@ def test_outside_slicer_no_module_slicer_is_needed(monkeypatch):
     monkeypatch.setitem(sys.modules, "slicer", None)
     monkeypatch.setenv("PATH", "")
     assert interpreter.find_interpreter() == sys.executable
+
+
+def test_a_build_without_the_launcher_has_its_interpreter_in_the_same_folder(home):
+    suffix = ".exe" if sys.platform == "win32" else ""
+    program = home / "bin" / f"python-real{suffix}"
+    program.parent.mkdir()
+    program.write_text("")
+    assert interpreter.find_interpreter() == str(program)

@@ -77,6 +77,23 @@ class EditorWidget:
         return lambda *arguments: self.calls.append(name)
 
 
+class EffectFactory:
+    """qSlicerSegmentEditorEffectFactory: the singleton, and its signal `effectRegistered(QString)`."""
+
+    def __init__(self):
+        self.slots = []
+
+    def instance(self):
+        return self
+
+    def connect(self, signal, slot):
+        assert signal == "effectRegistered(QString)"
+        self.slots.append(slot)
+
+    def disconnect(self, signal, slot):
+        self.slots.remove(slot)
+
+
 class ParameterNode:
     """The wrapped parameter node: two values, bound to the combo boxes named in the .ui file."""
 
@@ -143,6 +160,8 @@ def module(world, monkeypatch):
     monkeypatch.setattr(slicer.util, "childWidgetVariables", named_children, raising=False)
     monkeypatch.setattr(slicer, "qMRMLSegmentEditorWidget", EditorWidget, raising=False)
     monkeypatch.setattr(EditorWidget, "host", world.host)
+    factory = EffectFactory()
+    monkeypatch.setattr(slicer, "qSlicerSegmentEditorEffectFactory", factory, raising=False)
     slicer.app.layoutManager = lambda: None
     from SAM2_3dMedLib.slicer_side import panel_editor
 
@@ -159,8 +178,9 @@ def module(world, monkeypatch):
     monkeypatch.setattr(loaded.SAM2_3dMedLogic, "getParameterNode", lambda self: node)
     widget = loaded.SAM2_3dMedWidget()
     widget.setup()
-    yield types.SimpleNamespace(widget=widget, node=node, loaded=loaded, ui=widget.ui)
+    yield types.SimpleNamespace(widget=widget, node=node, loaded=loaded, ui=widget.ui, factory=factory)
     widget.cleanup()
+    assert factory.slots == []
 
 
 def use_editor_node(world):
@@ -310,3 +330,14 @@ def test_closing_the_scene_and_going_on(module, world):
 
 
 assert Path(UI_FILE).is_file()
+
+
+def test_an_effect_that_is_registered_after_the_module_was_entered_is_switched_on(module, world, monkeypatch):
+    monkeypatch.setattr(EditorWidget, "availableEffectNames", lambda self: ("Paint",))
+    module.widget.enter()
+    assert not world.host._active
+    monkeypatch.setattr(EditorWidget, "availableEffectNames", lambda self: ("Paint", "SAM2-3dMed"))
+    for slot in module.factory.slots:
+        slot()
+    assert world.host._active
+    assert "updateEffectList" in module.widget.editorPanel.editor.calls

@@ -119,3 +119,15 @@ def test_a_closed_scene_is_survived(bench):
     volume = mrml.add_volume(np.zeros((10, 24, 32), np.int16))
     bench.markups.show(read_volume_source(volume), PROMPTS)
     assert bench.node("positive points").GetNumberOfControlPoints() == 2
+
+
+def test_the_node_that_the_user_places_points_in_stays_chosen(bench):
+    selection = slicer.mrmlScene.GetNodeByID("vtkMRMLSelectionNodeSingleton")
+    bench.markups.clear()
+    mine = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsLineNode", "mine")
+    assert selection.GetActivePlaceNodeID() == mine.GetID()  # what the application does with every new markup
+    bench.markups.show(bench.source, PROMPTS)
+    assert selection.GetActivePlaceNodeID() == mine.GetID()
+    assert selection.GetActivePlaceNodeClassName() == "vtkMRMLMarkupsLineNode"
+    bench.markups.close()
+    assert selection.GetActivePlaceNodeID() == mine.GetID()

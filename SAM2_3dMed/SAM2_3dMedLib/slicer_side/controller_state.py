@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum, auto
@@ -89,7 +90,10 @@ class Listeners:
 
     def tell(self, change: Change) -> None:
         for callback in tuple(self.callbacks):
-            callback(change)
+            try:
+                callback(change)
+            except Exception:  # a panel of an editor that is being deleted, say; the traceback goes to the log
+                logging.exception("SAM2-3dMed: a receiver of %s failed", change.name)
 
 
 class JobKind(Enum):

@@ -19,9 +19,10 @@ def find_interpreter() -> str:
     """
     suffix = ".exe" if sys.platform == "win32" else ""
     for home in _application_homes():
-        candidate = home / "bin" / f"PythonSlicer{suffix}"
-        if candidate.is_file():
-            return str(candidate)
+        # PythonSlicer is a launcher; where a build has none, the interpreter beside it runs in our own environment.
+        for name in (f"PythonSlicer{suffix}", f"python-real{suffix}"):
+            if (home / "bin" / name).is_file():
+                return str(home / "bin" / name)
     found = shutil.which("PythonSlicer")
     if found:
         return found

@@ -19,6 +19,16 @@ class EditorPanel:
         self.selectParameterNode()
         self.editor.setMRMLScene(slicer.mrmlScene)
         layout.addWidget(self.editor)
+        self._entered = False
+        # With this module as the one to start with, effects are registered after it is entered.
+        self._factory = slicer.qSlicerSegmentEditorEffectFactory.instance()
+        self._factory.connect("effectRegistered(QString)", self.effectRegistered)
+
+    def effectRegistered(self) -> None:
+        """A module has registered an effect: it gets its button, and ours is switched on if the module is shown."""
+        self.editor.updateEffectList()
+        if self._entered:
+            self.activateEffect()
 
     def selectParameterNode(self) -> None:
         """Use the singleton editor node; make it when nobody has yet."""
@@ -34,6 +44,7 @@ class EditorPanel:
 
     def enter(self) -> None:
         """The module is shown."""
+        self._entered = True
         self.editor.installKeyboardShortcuts()
         self.editor.updateEffectList()
         self.selectParameterNode()
@@ -43,6 +54,7 @@ class EditorPanel:
 
     def exit(self) -> None:
         """Another module is shown."""
+        self._entered = False
         self.editor.setActiveEffect(None)
         self.editor.uninstallKeyboardShortcuts()
         self.editor.removeViewObservations()
@@ -95,5 +107,6 @@ class EditorPanel:
 
     def cleanup(self) -> None:
         """The module widget goes away (reload, end of the application)."""
+        self._factory.disconnect("effectRegistered(QString)", self.effectRegistered)
         self.exit()
         self.editor.deleteLater()  # a reload would leave it hidden, following the same node as its successor

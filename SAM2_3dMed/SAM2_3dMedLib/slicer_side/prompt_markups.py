@@ -7,7 +7,8 @@ prompt store is what is saved).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -132,7 +133,8 @@ class PromptMarkups:
         node.SetName(name)
         node.SetHideFromEditors(True)
         node.SetSaveWithScene(False)
-        node = self._scene.AddNode(node)
+        with _place_node_kept(self._scene):
+            node = self._scene.AddNode(node)
         node.CreateDefaultDisplayNodes()
         node.SetLocked(self._locked)
         display = node.GetDisplayNode()
@@ -244,6 +246,19 @@ class PromptMarkups:
                 for prompt_id in gone:
                     self._on_deleted(prompt_id)
                 return
+
+
+@contextlib.contextmanager
+def _place_node_kept(scene: Any) -> Iterator[None]:
+    """The application makes every markup that is added the one that the next placed point goes to: not ours, and what
+    the user had chosen stays chosen.
+    """
+    selection = scene.GetNodeByID("vtkMRMLSelectionNodeSingleton")
+    before = (selection.GetActivePlaceNodeClassName(), selection.GetActivePlaceNodeID()) if selection else None
+    yield
+    if before is not None:
+        selection.SetReferenceActivePlaceNodeClassName(before[0])
+        selection.SetReferenceActivePlaceNodeID(before[1])
 
 
 def box_outline(prompt: BoxPrompt) -> NDArray[np.float64]:

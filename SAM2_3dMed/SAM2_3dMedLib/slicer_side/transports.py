@@ -102,8 +102,8 @@ class QProcessTransport:
         self._end(f"exit code {code}")
 
     def _error_occurred(self, error: Any = None, *_: Any) -> None:
-        # FailedToStart (0) is the one error after which `finished` does not come.
-        if int(getattr(error, "value", error) or 0) == 0:
+        # FailedToStart (0) is the one error after which `finished` does not come; without a value, `poll` finds out.
+        if error is not None and int(getattr(error, "value", error)) == 0:
             self._end("it could not be started")
 
     def _end(self, how: str) -> None:
@@ -187,6 +187,8 @@ class PopenTransport:
 
 
 def _to_bytes(data: Any) -> bytes:
-    """QByteArray as bytes: its `data()` gives bytes in PythonQt and in PySide6."""
+    """QByteArray as bytes: its `data()` gives bytes in PythonQt (None for an empty one) and in PySide6."""
     value = data.data() if hasattr(data, "data") and not isinstance(data, (bytes, str)) else data
+    if value is None:
+        return b""
     return value.encode("utf-8", "surrogateescape") if isinstance(value, str) else bytes(value)
