@@ -309,3 +309,19 @@ def paint(bench, segment, extent):
     bench.editor.SetMaskMode(slicer.vtkMRMLSegmentationNode.EditAllowedEverywhere)
     bench.target.add(bench.segmentation, segment, oriented_image(grid, Region(extent, np.ones(shape, dtype=bool))))
     bench.editor.SetMaskMode(mask_mode)
+
+
+def test_a_note_about_a_prompt_stays_until_the_prompts_change_and_no_longer(bench):
+    from SAM2_3dMedLib.worker import messages
+
+    sentence = "A negative point alone marks nothing: click on the structure, too."
+    answers = bench.client._ask
+    notes = [messages.Notice(0, "prompt", sentence)]
+    bench.client._ask = lambda name, make, kind="": answers(name, lambda n: [*notes], kind)
+    click_at(bench, bench.views["Axial"], CENTER, shift=True)
+    assert bench.controller.status.sentence == sentence
+    assert bench.controller.status.phase is Phase.READY
+    assert not bench.controller.status.error
+    notes.clear()
+    click_at(bench, bench.views["Axial"], (CENTER[0] + 9, CENTER[1], CENTER[2]))
+    assert bench.controller.status.sentence != sentence

@@ -10,9 +10,9 @@ from SAM2_3dMedLib.slicer_side.controller import Controller
 from SAM2_3dMedLib.slicer_side.effect_session import EffectSession
 from SAM2_3dMedLib.slicer_side.prompt_markups import PromptMarkups
 from SAM2_3dMedLib.slicer_side.prompt_store import PromptStore
-from SAM2_3dMedLib.slicer_side.refining_writer import RefiningWriter
 from SAM2_3dMedLib.slicer_side.scheduling import ManualScheduler
 from SAM2_3dMedLib.slicer_side.segment_targets import EditorLogicTarget
+from SAM2_3dMedLib.slicer_side.segment_writer import SegmentWriter
 from SAM2_3dMedLib.slicer_side.slice_view import SliceView
 from SAM2_3dMedLib.slicer_side.volume_source import read_volume_source
 
@@ -46,7 +46,7 @@ class ToolBench:
         self.editor = mrml.add_editor_node(self.segmentation, self.volume, first)
         self.target = EditorLogicTarget(self.editor)
         self.target.logic.SetMaximumNumberOfUndoStates(20)
-        self.writer = RefiningWriter(self.target)
+        self.writer = SegmentWriter(self.target)
         factory = (lambda moved, deleted: PromptMarkups(self.scene, moved, deleted)) if markups else None
         self.controller = Controller(self.scene, self.client, self.scheduler, PromptStore(self.scene), factory)
         self.views: dict[str, slice_views.OffscreenView] = {}

@@ -10,9 +10,9 @@ from .effect_session import EffectSession
 from .engine_settings import settings_in_scene
 from .prompt_markups import PromptMarkups
 from .prompt_store import PromptStore
-from .refining_writer import RefiningWriter
 from .scheduling import QtScheduler
 from .segment_targets import ScriptedEffectTarget
+from .segment_writer import SegmentWriter
 from .slice_view import slice_view_of_widget
 from .worker_client import WorkerClient
 
@@ -91,7 +91,7 @@ class Application:
             self._owner = owner
             owner.became_owner()
         if owner not in self._writers:
-            self._writers[owner] = RefiningWriter(ScriptedEffectTarget(owner.scriptedEffect))
+            self._writers[owner] = SegmentWriter(ScriptedEffectTarget(owner.scriptedEffect))
         settings = settings_in_scene(slicer.mrmlScene)
         if settings is not None:
             self.controller.set_settings(settings)

@@ -46,6 +46,7 @@ class Controller(PromptsMixin, AnswersMixin, ReviewMixin):
         self.key: ObjectKey | None = None
         self.source = None  # VolumeSource of the editor's source volume
         self.notice = ""  # what the engine had to change: smaller batches, another device
+        self.prompt_note = ""  # what the engine said about the newest prompt (it shows nothing yet, say)
         self.writing = False  # True while we change the segmentation ourselves
         self._missing = missing
         self._editor_node = None
@@ -75,7 +76,7 @@ class Controller(PromptsMixin, AnswersMixin, ReviewMixin):
         return self._editor_node.GetSegmentationNode() if self._editor_node is not None else None
 
     def attach(self, editor_node, writer) -> None:
-        """The effect became active in an editor: `writer` is the RefiningWriter of that editor."""
+        """The effect became active in an editor: `writer` is the SegmentWriter of that editor."""
         if self._editor_node is editor_node and self._writer is writer:
             return
         if self.attached:
@@ -173,6 +174,7 @@ class Controller(PromptsMixin, AnswersMixin, ReviewMixin):
             self.undo.watch(self.key, self.segmentation_node, self.stored_prompts(self.key))
         if self.key != old[0] or self.source is not old[1]:
             self.slice_range = None
+            self.prompt_note = ""
             if self.key is not None and self.source is not None:
                 self._edits.compare(self.key)
             self._show_prompts()
@@ -303,7 +305,7 @@ class Controller(PromptsMixin, AnswersMixin, ReviewMixin):
         elif self._loaded is not None and not self._model_ready:
             self._set_status(Status(Phase.STARTING, _("Loading the model..."), error))
         else:
-            self._set_status(Status(Phase.READY, self.notice or self.client.device_sentence, error))
+            self._set_status(Status(Phase.READY, self.prompt_note or self.notice or self.client.device_sentence, error))
 
     @contextlib.contextmanager
     def _reporting(self):

@@ -65,7 +65,10 @@ class AnswersMixin:
             self._set_running_status()
 
     def _on_notice(self, event) -> None:
-        self.notice = event.sentence  # stays in the status line until another model is loaded
+        if event.kind == "prompt":
+            self.prompt_note = event.sentence  # stays until the prompts change
+        else:
+            self.notice = event.sentence  # stays in the status line until another model is loaded
         status = self.status
         self._set_status(Status(status.phase, event.sentence, status.error, status.fraction, status.seconds_left))
 
@@ -163,12 +166,14 @@ class AnswersMixin:
         segmentation = self.scene.GetNodeByID(job.key.segmentation_id)
         if segmentation is None or self._writer is None:
             return
+        from .segment_writer import WriteMode
+
         try:
-            self._writer.begin_action(segmentation, job.key.segment_id, job.source)
+            mode = WriteMode.REPLACE if job.kind is JobKind.REFINE else WriteMode.ADD
+            self._writer.begin_action(segmentation, job.key.segment_id, job.source, mode)
         except self._writer_errors() as error:
             self._refuse_writing(job, str(error))
             return
-        self._writer.replacing = job.kind is JobKind.REFINE
         self._action, self._action_changed = job.action, False
 
     def _write_slice(self, item: SliceWrite) -> None:

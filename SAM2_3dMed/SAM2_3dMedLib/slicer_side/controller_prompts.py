@@ -240,6 +240,7 @@ class PromptsMixin:
         self.undo.prompts_changed(key, self.stored_prompts(key))
 
     def _prompts_changed(self) -> None:
+        self.prompt_note = ""
         self._show_prompts()
         self.listeners.tell(Change.PROMPTS)
         self.listeners.tell(Change.REVIEW)

@@ -9,6 +9,7 @@ x 300: a few ms against 0.3-1.1 s for the whole array).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Any
 
 import numpy as np
@@ -21,11 +22,20 @@ from .segment_voxels import filled_extent, read_voxels
 from .volume_source import VolumeSource
 from .written_voxels import TAG, WrittenAction, WrittenVoxels, read_step
 
-__all__ = ["ActionSummary", "SegmentWriter", "TargetGone", "WriteRefused"]
+__all__ = ["ActionSummary", "SegmentWriter", "TargetGone", "WriteMode", "WriteRefused"]
 
 
 class TargetGone(RuntimeError):  # noqa: N818 - named after what happened, as the interface page has it
     """The segmentation or the segment was deleted: one sentence."""
+
+
+class WriteMode(Enum):
+    """ADD: the rule above. REPLACE: what stands on a written slice is replaced, also what a hand has painted (boundary
+    refinement, which is asked for on the segment as it stands).
+    """
+
+    ADD = auto()
+    REPLACE = auto()
 
 
 @dataclass(frozen=True)
@@ -43,6 +53,7 @@ class _Action:
     segment_id: str
     grid: SegmentGrid
     written: WrittenVoxels
+    mode: WriteMode
     record: WrittenAction | None = None  # made, with the state for undo, before the first voxel changes
     slices: int = 0
     added: int = 0
@@ -63,7 +74,9 @@ class SegmentWriter:
     def in_action(self) -> bool:
         return self._action is not None
 
-    def begin_action(self, segmentation_node: Any, segment_id: str, source: VolumeSource) -> None:
+    def begin_action(
+        self, segmentation_node: Any, segment_id: str, source: VolumeSource, mode: WriteMode = WriteMode.ADD
+    ) -> None:
         """An action that was open is ended first. TargetGone, WriteRefused, VolumeSourceError with one sentence
         each.
         """
@@ -83,7 +96,7 @@ class SegmentWriter:
         ):
             written = WrittenVoxels(signature, grid, step)
             self._written[key] = written
-        self._action = _Action(*key, grid, written)
+        self._action = _Action(*key, grid, written, mode)
 
     def write_slice(self, axis: int, index: int, mask: NDArray[np.bool_]) -> bool:
         """Makes `mask` (bool, array orientation) the model's answer on a slice; True when voxels of the segment
@@ -100,6 +113,8 @@ class SegmentWriter:
         axis, mask = int(axis), np.asarray(mask, dtype=bool)
         if mask.shape != tuple(np.delete(np.asarray(action.grid.volume_shape[::-1]), 2 - axis)):
             raise ValueError(f"a mask of shape {mask.shape} does not fit slice {index} along axis {axis}")
+        if action.mode is WriteMode.REPLACE:
+            self._adopt(action, node, axis, int(index), mask)
         box = _touched_box(action, axis, int(index), mask)
         region = action.grid.lay_slice(axis, int(index), mask, box) if box is not None else None
         if region is None:
@@ -130,6 +145,19 @@ class SegmentWriter:
         action.erased += erased
         action.slices += 1 if added or erased else 0
         return bool(added or erased)
+
+    def _adopt(self, action: _Action, node: Any, axis: int, index: int, mask: NDArray[np.bool_]) -> None:
+        """What stands on a slice that will change counts as written by us, so that the answer may erase it."""
+        extent = action.grid.slice_extent(axis, index)
+        if extent is None:
+            return
+        before = read_voxels(node, action.segment_id, action.grid, extent)
+        if np.array_equal(action.grid.sample_to_slice(axis, index, Region(extent, before)), mask):
+            return
+        claimed, ours = action.written.flags(extent)
+        own = action.grid.slice_voxels(axis, index, extent) & before
+        # Recorded with the action, so that undo gives the voxels back to the hand that painted them.
+        action.written.set_flags(self._record(action, node), extent, claimed | own, ours | own)
 
     def end_action(self) -> ActionSummary:
         """Ends the action, if one is open; safe at any time, also when the segment is gone."""
