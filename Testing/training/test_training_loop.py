@@ -9,7 +9,7 @@ import pytest
 import torch
 from SAM2_3dMedLib.network.checkpoint import CheckpointMetadata, load_checkpoint
 from SAM2_3dMedLib.training.batches import BatchMaker
-from SAM2_3dMedLib.training.clip_forward import ClipForward, PromptSettings, sam2_memories
+from SAM2_3dMedLib.training.clip_forward import ClipForward, PromptSettings
 from SAM2_3dMedLib.training.export import export
 from SAM2_3dMedLib.training.loop import Trainer, TrainingError, learning_rate, main
 from SAM2_3dMedLib.training.losses import LossWeights
@@ -17,6 +17,7 @@ from SAM2_3dMedLib.training.pack import CaseInfo, PackedCase, _compress, write_p
 from SAM2_3dMedLib.training.recipe import RecipeError, read_recipe, recipe_from_dict
 from SAM2_3dMedLib.training.state import StateError, TrainState, read_state
 from SAM2_3dMedLib.training.store import CaseStore, load_store
+from SAM2_3dMedLib.training.travel import sam2_memories
 
 CPU = torch.device("cpu")
 RECIPES = Path(__file__).parents[2] / "SAM2_3dMed" / "SAM2_3dMedLib" / "training" / "recipes"

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 import torch.nn.functional as functional
 
-from ..network.features import BoundaryMaps, MaskDecoding, MemoryItem, PointerItem, SliceFeatures
+from ..network.features import BoundaryMaps, MaskDecoding, SliceFeatures
 from ..network.model import SAM23dMed
 from . import losses
 from .losses import LossTerms, LossWeights
@@ -25,10 +25,10 @@ from .simulated_prompts import (
     mask_prompts,
     point_prompts,
 )
+from .travel import MAX_POINTERS, Remembered, Way, WayStep, joined, sam2_memories
 
 IMAGE_MEAN = (0.485, 0.456, 0.406)
 IMAGE_STD = (0.229, 0.224, 0.225)
-MAX_POINTERS = 16
 PRESENT_PIXELS = 4  # fewer pixels than this at network resolution count as "the object is not on the slice"
 BOX, POINT, MASK = 0, 1, 2
 
@@ -124,7 +124,7 @@ class ClipForward:
         per_slice = _per_slice(features, context)
         slices = len(per_slice)
         tally = _Tally()
-        prompted: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+        prompted: dict[int, Remembered] = {}
         places = [clips.anchor]
         if slices > 2 and self.rng.random() < self.prompts.second_slice:
             others = [place for place in range(slices) if place != clips.anchor]
@@ -136,8 +136,7 @@ class ClipForward:
         corrected = None
         if self.rng.random() < self.prompts.later_correction:
             corrected = int(self.rng.integers(slices))
-        for direction in (1, -1):
-            self._travel(per_slice, clips, clips.anchor, direction, dict(prompted), corrected, tally)
+        self._travel(per_slice, clips, prompted, corrected, tally)
         return self._outcome(tally, clips, features, context)
 
     # -- parts --------------------------------------------------------------------------------------------------------
@@ -156,34 +155,55 @@ class ClipForward:
         self,
         per_slice: Sequence[SliceFeatures],
         clips: ClipBatch,
-        start: int,
-        direction: int,
-        prompted: dict[int, tuple[torch.Tensor, torch.Tensor]],
+        prompted: dict[int, Remembered],
         corrected: int | None,
         tally: _Tally,
     ) -> None:
-        tracked: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
-        end = len(per_slice) if direction > 0 else -1
-        for place in range(start + direction, end, direction):
-            if place in prompted:
-                continue
-            chosen = per_slice[place]
-            memories, pointers = sam2_memories(prompted, tracked, place, direction, self.network.num_maskmem)
-            conditioned = self.network.condition(chosen.embedding, memories, pointers, MAX_POINTERS)
-            decoding = self.network.decode(conditioned, chosen)
-            masks = clips.masks[:, place]
-            self._count(decoding, masks, tally, tracked=True)
-            if place == corrected:
-                clicks = self._clicks(decoding, masks)
-                decoding = self._decode_again(conditioned, chosen, clicks, decoding)
-                self._count(decoding, masks, tally, tracked=False)
-                prompted[place] = self._remember(chosen, decoding, prompted=True)
-            else:
-                tracked[place] = self._remember(chosen, decoding, prompted=False)
+        """Both directions outward from the anchor, step by step and as one batch where they see alike memories.
 
-    def _remember(
-        self, chosen: SliceFeatures, decoding: MaskDecoding, prompted: bool
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+        A step is bound by launches (docs/training.md), so that two directions in one batch cost hardly more than one.
+        """
+        ways = [Way(direction, dict(prompted)) for direction in (1, -1)]
+        for distance in range(1, len(per_slice)):
+            steps = []
+            for way in ways:
+                place = clips.anchor + way.direction * distance
+                if 0 <= place < len(per_slice) and place not in way.prompted:
+                    seen = sam2_memories(way.prompted, way.tracked, place, way.direction, self.network.num_maskmem)
+                    steps.append(WayStep(way, place, *seen))
+            groups = [steps] if len(steps) == 2 and steps[0].alike(steps[1]) else [[step] for step in steps]
+            for group in groups:
+                self._advance(group, per_slice, clips, corrected, tally)
+
+    def _advance(
+        self,
+        group: Sequence[WayStep],
+        per_slice: Sequence[SliceFeatures],
+        clips: ClipBatch,
+        corrected: int | None,
+        tally: _Tally,
+    ) -> None:
+        """Decode the slices of one or two directions from alike memories, supervise them, and remember them."""
+        chosen = SliceFeatures.stack([per_slice[step.place] for step in group])
+        memories, pointers = joined(group)
+        conditioned = self.network.condition(chosen.embedding, memories, pointers, MAX_POINTERS)
+        decoding = self.network.decode(conditioned, chosen)
+        masks = torch.cat([clips.masks[:, step.place] for step in group])
+        self._count(decoding, masks, tally, tracked=True)
+        memory, pointer = self._remember(chosen, decoding, prompted=False)
+        count = len(clips.masks)
+        for number, step in enumerate(group):
+            rows = slice(number * count, (number + 1) * count)
+            if step.place != corrected:
+                step.way.tracked[step.place] = (memory[rows], pointer[rows])
+                continue
+            before = replace(decoding, logits=decoding.logits[rows])
+            clicks = self._clicks(before, masks[rows])
+            again = self._decode_again(conditioned[rows], chosen.select(rows), clicks, before)
+            self._count(again, masks[rows], tally, tracked=False)
+            step.way.prompted[step.place] = self._remember(chosen.select(rows), again, prompted=True)
+
+    def _remember(self, chosen: SliceFeatures, decoding: MaskDecoding, prompted: bool) -> Remembered:
         memory = self.network.encode_memory(chosen.embedding, decoding.logits, decoding.object_score, prompted)
         return memory, decoding.pointer
 
@@ -278,34 +298,6 @@ class ClipForward:
             tracked_iou=torch.cat(tally.tracked_iou).nanmean() if tally.tracked_iou else zero * torch.nan,
             score_accuracy=_mean(tally.score_right, counted),
         )
-
-
-def sam2_memories(
-    prompted: dict[int, tuple[torch.Tensor, torch.Tensor]],
-    tracked: dict[int, tuple[torch.Tensor, torch.Tensor]],
-    place: int,
-    direction: int,
-    num_maskmem: int,
-) -> tuple[list[MemoryItem], list[PointerItem]]:
-    """What slice `place` may see under SAM2's policy (`SAM2Base._prepare_memory_conditioned_features`).
-
-    All prompted slices in slot 0, then the `num_maskmem` - 1 slices just passed; pointers of prompted slices already
-    passed (`only_obj_ptrs_in_the_past_for_eval`) and of up to 15 slices passed. Values are (memory, pointer).
-    """
-    memories = [MemoryItem(memory, 0) for memory, _ in prompted.values()]
-    pointers = []
-    for where, (_, pointer) in prompted.items():
-        distance = (place - where) * direction
-        if distance > 0:
-            pointers.append(PointerItem(pointer, distance))
-    for back in range(1, MAX_POINTERS):
-        entry = tracked.get(place - back * direction)
-        if entry is None:
-            continue
-        if back < num_maskmem:
-            memories.append(MemoryItem(entry[0], back))
-        pointers.append(PointerItem(entry[1], back))
-    return memories, pointers
 
 
 def _present(masks: torch.Tensor) -> torch.Tensor:

@@ -15,12 +15,11 @@ from ..propagation.predictor import SlicePredictor
 from ..propagation.session import VolumeSession
 from ..volume.images import Volume, read_volume
 from ..volume.intensity import window_from
-from ..volume.planes import SliceAxis
+from ..volume.planes import SliceAxis, acquisition_axis
 from .metrics import dice, iou, slice_scores, surface_score
 from .protocols import (
     MAX_CORRECTIONS,
     Protocol,
-    acquisition_axis,
     box_prompt,
     correction_prompt,
     inscribed_ellipse,

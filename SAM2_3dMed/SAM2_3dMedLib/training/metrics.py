@@ -7,6 +7,7 @@ the two objects, which changes no value and makes a 512 x 512 x 300 volume affor
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,11 +82,14 @@ def surface_score(
     if not all(present):
         return SurfaceScore(math.hypot(*(n * s for n, s in zip(reference.shape, step, strict=True))), 0.0, 0.0)
     cropped = [_as_batch(mask, _joint_box(prediction, reference)) for mask in (prediction, reference)]
-    hd95 = compute_hausdorff_distance(*cropped, include_background=True, percentile=95, spacing=step)
-    first, second = (
-        compute_surface_dice(*cropped, [tolerance], include_background=True, spacing=step, use_subvoxels=True)
-        for tolerance in NSD_TOLERANCES_MM
-    )
+    with warnings.catch_warnings():
+        # MONAI 1.4 and 1.5 call a function of their own with an argument that they deprecate.
+        warnings.filterwarnings("ignore", message=".*always_return_as_numpy", category=FutureWarning)
+        hd95 = compute_hausdorff_distance(*cropped, include_background=True, percentile=95, spacing=step)
+        first, second = (
+            compute_surface_dice(*cropped, [tolerance], include_background=True, spacing=step, use_subvoxels=True)
+            for tolerance in NSD_TOLERANCES_MM
+        )
     return SurfaceScore(float(hd95), float(first), float(second))
 
 

@@ -16,8 +16,6 @@ from ..volume.geometry import Geometry
 from ..volume.planes import SliceAxis
 
 MAX_CORRECTIONS = 5
-# Axis spacings closer than this are one spacing: headers carry rounding errors.
-_SAME_SPACING = 1e-3
 
 
 class Protocol(str, Enum):
@@ -30,13 +28,6 @@ class Protocol(str, Enum):
     BOX = "box"
     POINT = "point"
     CORRECTIONS = "corrections"
-
-
-def acquisition_axis(geometry: Geometry) -> SliceAxis:
-    """The axis across the slices as they were acquired: that of the largest spacing, or K when several are largest."""
-    spacing = np.asarray(geometry.spacing, dtype=float)
-    largest = np.flatnonzero(spacing >= spacing.max() * (1 - _SAME_SPACING))
-    return SliceAxis(int(largest[0])) if largest.size == 1 else SliceAxis.K
 
 
 def slice_of(array: np.ndarray, axis: SliceAxis, index: int) -> np.ndarray:
