@@ -8,6 +8,7 @@ x 300: a few ms against 0.3-1.1 s for the whole array).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
@@ -16,7 +17,8 @@ import numpy as np
 import slicer
 from numpy.typing import NDArray
 
-from .segment_grid import Region, SegmentGrid, WriteRefused, grid_of, oriented_image, reference_geometry
+from .crop_masking import CropMasking, erasing_gives_back
+from .segment_grid import Extent, Region, SegmentGrid, WriteRefused, grid_of, oriented_image, reference_geometry
 from .segment_targets import SegmentTarget
 from .segment_voxels import filled_extent, read_voxels
 from .volume_source import VolumeSource
@@ -52,6 +54,7 @@ class _Action:
     segmentation_id: str
     segment_id: str
     grid: SegmentGrid
+    source: VolumeSource
     written: WrittenVoxels
     mode: WriteMode
     record: WrittenAction | None = None  # made, with the state for undo, before the first voxel changes
@@ -67,6 +70,7 @@ class SegmentWriter:
 
     def __init__(self, target: SegmentTarget) -> None:
         self._target = target
+        self._masking = CropMasking()
         self._written: dict[tuple[str, str], WrittenVoxels] = {}
         self._action: _Action | None = None
 
@@ -96,7 +100,7 @@ class SegmentWriter:
         ):
             written = WrittenVoxels(signature, grid, step)
             self._written[key] = written
-        self._action = _Action(*key, grid, written, mode)
+        self._action = _Action(*key, grid, source, written, mode)
 
     def write_slice(self, axis: int, index: int, mask: NDArray[np.bool_]) -> bool:
         """Makes `mask` (bool, array orientation) the model's answer on a slice; True when voxels of the segment
@@ -129,12 +133,11 @@ class SegmentWriter:
         add = region.values & ~claimed & ~before
         erase = ours & ~region.values & own_slice
         after, record = before, action.record
-        if add.any() or erase.any():
+        changes = self._changes(action, node, region.extent, add, erase)
+        if changes:
             record = self._record(action, node)
-            if add.any():
-                self._target.add(node, action.segment_id, oriented_image(action.grid, Region(region.extent, add)))
-            if erase.any():
-                self._target.remove(node, action.segment_id, oriented_image(action.grid, Region(region.extent, erase)))
+            for change, voxels in changes:
+                change(node, action.segment_id, oriented_image(action.grid, Region(region.extent, voxels)))
             after = read_voxels(node, action.segment_id, action.grid, region.extent)
         # A voxel that masking kept out is not claimed, so that it is tried again; one that the user erased stays
         # claimed, so that it is not.
@@ -145,6 +148,20 @@ class SegmentWriter:
         action.erased += erased
         action.slices += 1 if added or erased else 0
         return bool(added or erased)
+
+    def _changes(
+        self, action: _Action, node: Any, extent: Extent, add: NDArray[np.bool_], erase: NDArray[np.bool_]
+    ) -> list[tuple[Callable[[Any, str, Any], None], NDArray[np.bool_]]]:
+        """What has to be called with which voxels; under the editor's masks only with those that they leave."""
+        wanted = [(self._target.add, add), (self._target.remove, erase)]
+        editor = self._target.editor_node
+        if (add.any() or erase.any()) and self._masking.is_on(editor):
+            allowed = self._masking.editable(editor, node, action.segment_id, action.grid, extent, action.source)
+            if allowed is not None:
+                wanted[0] = (self._masking.add_to(editor), add & allowed)
+                if not erasing_gives_back(editor):
+                    wanted[1] = (self._masking.remove_from(editor), erase & allowed)
+        return [(change, voxels) for change, voxels in wanted if voxels.any()]
 
     def _adopt(self, action: _Action, node: Any, axis: int, index: int, mask: NDArray[np.bool_]) -> None:
         """What stands on a slice that will change counts as written by us, so that the answer may erase it."""
