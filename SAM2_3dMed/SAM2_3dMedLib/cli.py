@@ -5,6 +5,7 @@ The commands are imported when they are called: torch takes seconds, and `--help
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Sequence
 from enum import Enum
@@ -220,13 +221,16 @@ def register_command(file: Annotated[Path, typer.Argument()], description: Annot
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code. Bad input is one sentence on stderr and 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that cannot show a segment's name is no reason to fail
     try:
         code = app(list(arguments) if arguments is not None else None, prog_name="sam2-3dmed", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except typer.Exit as end:
         return end.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        print("Canceled; nothing was written.", file=sys.stderr)
+        print("Canceled; no file was left half-written.", file=sys.stderr)
         return INTERRUPTED
     except _OptionError as error:
         # A command without its subcommand gets its help text, many lines; anything else is one sentence.

@@ -116,6 +116,11 @@ def test_images(refused, out, weights, tmp_path, kind, said):
         (("--box", BOX, "--picture", "out/picture.jpg"), ".png"),
         (("--boxes", BOX), "--boxes"),
         (("--prompts", "none.json"), "does not exist"),
+        (("--negative", "1,1,1"), "only negative"),
+        (("--box", BOX, "--negative", "rim=1,1,1"), "'rim' has only negative"),
+        (("--point", "1e308,1e308,1e308", "--ras"), "outside"),
+        (("--point", "1e300,1,1"), "outside"),
+        (("--box", BOX, "--slice-range", "1:" + "9" * 5000), "slice range"),
     ],
 )
 def test_options(refused, ct, out, weights, options, said):
@@ -136,9 +141,35 @@ def test_options(refused, ct, out, weights, options, said):
         ('{"objects": {"a": [{"type": "point", "position": [1, 2]}]}}', "three numbers"),
         ('{"objects": {"a": [{"type": "point", "position": [1, 2, 99]}]}}', "outside"),
         ('{"objects": {"a": [{"type": "point", "position": [1, 2, 3], "axis": "Q"}]}}', "axis"),
-        ('{"objects": {"a": [{"type": "mask", "axis": "K", "index": 77, "shape": [1, 1], "runs": [1]}]}}', "slice 77"),
+        (
+            '{"objects": {"a": [{"type": "mask", "axis": "K", "index": 77, "shape": [28, 32], "runs": [896]}]}}',
+            "slice 77",
+        ),
         ('{"objects": {"a": [{"type": "point", "position": [1, 2, 3]}]}, "colors": {"a": 7}}', "color"),
         ('{"version": 7, "objects": {}}', "version"),
+        ('{"objects": {"a": [{"type": "point", "position": [NaN, 2, 3]}]}}', "three numbers"),
+        ('{"objects": {"a": [{"type": "point", "position": [1e999, 2, 3]}]}}', "three numbers"),
+        ('{"space": "ras", "objects": {"a": [{"type": "point", "position": [NaN, 2, 3]}]}}', "three numbers"),
+        ('{"objects": {"a": [{"type": "box", "corner_a": [1, 1, 2], "corner_b": [1, 2, -Infinity]}]}}', "corner_b"),
+        ('{"objects": {"a": [{"type": "point", "position": "123"}]}}', "three numbers"),
+        ('{"objects": {"a": [{"type": "point", "position": ["1", "2", "3"]}]}}', "three numbers"),
+        ('{"objects": {"a": [{"type": "point", "position": [1' + "0" * 400 + ", 2, 3]}]}}", "three numbers"),
+        ('{"objects": {"a": [{"type": "point", "position": [1' + "0" * 5000 + ", 2, 3]}]}}", "no prompts"),
+        ("[" * 100_000, "no prompts"),
+        ('{"objects": {"a": [{"type": ["point"], "position": [1, 2, 3]}]}}', "type"),
+        ('{"objects": {"": [{"type": "point", "position": [1, 2, 3]}]}}', "name"),
+        ('{"objects": {"a": [{"type": "point", "position": [1, 2, 3]}], "b": []}}', "no prompts for 'b'"),
+        (json.dumps({"objects": {"a": [{"type": "point", "position": [1, 2, 3]}] * 2000}}), "2000 prompts"),
+        (json.dumps({"objects": {f"o{n}": [{"type": "point", "position": [1, 2, 3]}] for n in range(300)}}), "300"),
+        (
+            '{"objects": {"a": [{"type": "mask", "axis": "K", "index": 3, "shape": [3, 3], "runs": [0, 9]}]}}',
+            "[28, 32]",
+        ),
+        (
+            '{"objects": {"a": [{"type": "mask", "index": 3, "shape": [999999, 999999], "runs": [0, 999998000001]}]}}',
+            "[28, 32]",
+        ),
+        ('{"objects": {"a": [{"type": "mask", "axis": [1], "index": 3, "shape": [3, 3], "runs": [9]}]}}', "I, J or K"),
         ('{"space": "lps", "objects": {}}', "space"),
     ],
 )
@@ -186,6 +217,21 @@ def test_weights_with_a_wrong_hash(refused, ct, out, weights, tmp_path, monkeypa
     damaged = tmp_path / "published.safetensors"
     damaged.write_bytes(content)
     refused("segment", ct, "--weights", damaged, "--output", out, "--box", BOX, said="SHA-256")
+
+
+def test_an_output_that_is_the_input(refused, ct, weights, tmp_path):
+    image, link = tmp_path / "image.nii.gz", tmp_path / "link.nii.gz"
+    image.write_bytes(ct.read_bytes())
+    link.symlink_to(image)
+    for output in (image, link):
+        refused("segment", image, "--weights", weights, "--output", output, "--box", BOX, said="the input")
+    assert image.read_bytes() == ct.read_bytes()
+
+
+def test_a_picture_that_is_a_folder(refused, ct, out, weights, tmp_path):
+    folder = tmp_path / "look.png"
+    folder.mkdir()
+    refused("segment", ct, "--weights", weights, "--output", out, "--box", BOX, "--picture", folder, said="is a folder")
 
 
 @pytest.mark.parametrize("name", ["result.txt", "result", "result.nii.gz.bak"])

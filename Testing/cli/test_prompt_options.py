@@ -77,6 +77,8 @@ def test_named_axes_follow_the_patient(turned, plain):
     assert read_axis("auto", turned) == SliceAxis.K
     assert read_axis("auto", Geometry(np.diag([1.0, 5.0, 1.0, 1.0]), SHAPE)) == SliceAxis.J
     assert read_axis("auto", Geometry(np.eye(4), SHAPE)) == SliceAxis.K
+    permuted = np.eye(4)[:, [2, 0, 1, 3]]  # i toward S, j toward R, k toward A, all of 1 mm
+    assert read_axis("auto", Geometry(permuted, SHAPE)) == SliceAxis.I
 
 
 def test_slice_range(plain):

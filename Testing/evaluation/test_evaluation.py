@@ -156,3 +156,17 @@ def test_manifest_of_the_shared_data_is_read():
     btcv = next(case for case in cases if case.dataset == "btcv_ct")
     assert btcv.spacing_known
     assert "liver" in {name.lower() for name in btcv.labels.values()}
+
+
+@pytest.mark.parametrize("protocol", list(Protocol))
+def test_an_object_of_one_pixel_on_its_largest_slice_is_clicked(case, session, truth, protocol):
+    truth["block"][:] = False
+    truth["block"][7, 3:5, 20] = True  # two slices, one pixel each
+    labels = (truth["cone"] & ~truth["block"]) * 3 + truth["block"] * 5
+    image = sitk.GetImageFromArray(labels.astype(np.uint8))
+    image.SetSpacing(SPACING)
+    sitk.WriteImage(image, str(case.label))
+    _, block = evaluate_case(None, case, protocol)
+    first = next(asked for asked in session.asked if asked[1] == "block")
+    assert first == ("point", "block", SliceAxis.J, (20, 3, 7), True)
+    assert np.isfinite([block.dice, block.iou, block.hd95_mm, block.nsd_1mm, block.ellipse_slice_dice]).all()

@@ -1,5 +1,7 @@
 """Metrics against brute force and against shapes whose values are known."""
 
+import warnings
+
 import numpy as np
 import pytest
 from SAM2_3dMedLib.training.metrics import dice, iou, slice_scores, surface_score
@@ -123,3 +125,12 @@ def test_masks_must_be_comparable():
         dice(a, a[1:])
     with pytest.raises(ValueError, match="must be bool"):
         iou(a.astype(np.uint8), a.astype(np.uint8))
+
+
+def test_nothing_is_printed_between_the_scores():
+    """MONAI warns of its own inner calls; a user of `evaluate` can do nothing about it."""
+    mask = np.zeros((6, 7, 8), dtype=bool)
+    mask[2:4, 2:5, 2:6] = True
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert surface_score(mask, mask, (1.0, 1.0, 1.0)).hd95_mm == 0

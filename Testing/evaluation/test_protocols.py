@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 from SAM2_3dMedLib.training.protocols import (
-    acquisition_axis,
     box_prompt,
     correction_prompt,
     inscribed_ellipse,
@@ -14,7 +13,7 @@ from SAM2_3dMedLib.training.protocols import (
     voxel_position,
 )
 from SAM2_3dMedLib.volume.geometry import Geometry
-from SAM2_3dMedLib.volume.planes import SliceAxis
+from SAM2_3dMedLib.volume.planes import SliceAxis, acquisition_axis
 
 SHAPE_IJK = (12, 14, 9)
 

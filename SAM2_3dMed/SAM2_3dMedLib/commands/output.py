@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from .errors import UserError
@@ -18,6 +18,21 @@ def check_segmentation_path(path: Path) -> None:
         raise UserError(f"The output {path} must end in {' or '.join(SEGMENTATION_ENDINGS)}.")
     if path.is_dir():
         raise UserError(f"The output {path} is a folder; give the name of a file in it.")
+
+
+def check_picture_path(path: Path) -> None:
+    """Raises `UserError` when the file name is not that of a PNG file."""
+    if path.suffix.lower() != ".png":
+        raise UserError(f"The picture {path} must end in .png.")
+    if path.is_dir():
+        raise UserError(f"The picture {path} is a folder; give the name of a file in it.")
+
+
+def require_not_an_input(output: Path, inputs: Sequence[Path | None]) -> None:
+    """Raises `UserError` when writing `output` would replace one of the files that are read."""
+    for path in inputs:
+        if path is not None and path.exists() and output.exists() and output.samefile(path):
+            raise UserError(f"The output {output} is the input {path} itself; give it another name.")
 
 
 def stem_of(path: Path) -> str:
@@ -43,14 +58,23 @@ def require_writable(folder: Path) -> None:
 
 
 def write_whole(path: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill a temporary file beside `path`, then give it its name; nothing is left when it fails."""
-    handle, name = tempfile.mkstemp(dir=path.parent, suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
+    """Let `write` fill a temporary file beside `path`, then give it its name; nothing is left when it fails.
+
+    Raises:
+        UserError: the disk is full, or the folder went away.
+    """
+    temporary: Path | None = None
     try:
+        handle, name = tempfile.mkstemp(prefix=".partial-", dir=path.parent, suffix=path.suffix)
+        temporary = Path(name)
+        os.close(handle)
         write(temporary)
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            reason = error.strerror or str(error)
+            raise UserError(f"{path} was not written ({reason}); free some space or choose another output.") from error
         raise

@@ -15,11 +15,14 @@ from ..propagation.errors import PromptError
 from ..propagation.prompts import BoxPrompt, MaskPrompt, PointPrompt, Prompt, nearest_index, prompt_from_json
 from ..volume.geometry import Geometry
 from ..volume.images import SegmentInfo
-from ..volume.planes import SliceAxis, axis_of_orientation
+from ..volume.planes import SliceAxis, acquisition_axis, axis_of_orientation
 from ..volume.segments import default_color
 from .errors import UserError
 
 DEFAULT_NAME = "Segment_1"
+# Far above what a person draws, and what still ends: each object is a mask of the whole volume, each prompt a decoding.
+MAX_OBJECTS, MAX_PROMPTS = 255, 1000
+_POSITIONS = ("position", "corner_a", "corner_b")
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,8 @@ def read_prompts(text: PromptText, geometry: Geometry, axis: SliceAxis) -> list[
             prompts.setdefault(name, []).append(prompt)
     if not any(prompts.values()):
         raise UserError("Nothing to segment: give at least one --point, --box or --prompts.")
+    if len(prompts) > MAX_OBJECTS:
+        raise UserError(f"There are {len(prompts)} objects, of {MAX_OBJECTS} at most; segment them in several runs.")
     for value in text.colors:
         name, _, color = value.rpartition("=")
         colors[name or DEFAULT_NAME] = color
@@ -80,8 +85,7 @@ def read_prompts(text: PromptText, geometry: Geometry, axis: SliceAxis) -> list[
         raise UserError(f"There is a color for '{unknown[0]}' but no prompt; the objects are: {', '.join(prompts)}.")
     objects = []
     for number, (name, given) in enumerate(prompts.items(), start=1):
-        for prompt in given:
-            _check_inside(prompt, geometry, name)
+        _check_object(given, geometry, name)
         color = parse_color(colors[name]) if name in colors else default_color(number - 1)
         objects.append(PromptedObject(SegmentInfo(number, name, color), tuple(given)))
     return objects
@@ -120,9 +124,7 @@ def read_axis(name: str, geometry: Geometry) -> SliceAxis:
     if wanted in ("axial", "coronal", "sagittal"):
         return axis_of_orientation(geometry, wanted)
     if wanted == "auto":
-        largest = max(geometry.spacing)
-        along = [axis for axis in SliceAxis if geometry.spacing[axis] >= largest * (1 - 1e-3)]
-        return along[0] if len(along) == 1 else SliceAxis.K
+        return acquisition_axis(geometry)
     raise UserError(f"Unknown axis '{name}': use auto, I, J, K, axial, coronal or sagittal.")
 
 
@@ -130,7 +132,7 @@ def read_slice_range(text: str | None, axis: SliceAxis, geometry: Geometry) -> t
     """`FIRST:LAST` (or `FIRST,LAST`), both included, along the object's axis. Raises `UserError`."""
     if text is None:
         return None
-    match = re.fullmatch(r"\s*(\d+)\s*[:,]\s*(\d+)\s*", text)
+    match = re.fullmatch(r"\s*(\d{1,9})\s*[:,]\s*(\d{1,9})\s*", text)
     if match is None:
         raise UserError(f"The slice range '{text}' must be two slice numbers, FIRST:LAST, for example 20:64.")
     first, last = int(match[1]), int(match[2])
@@ -179,6 +181,8 @@ def _read_document(path: Path) -> Mapping[str, Any]:
         raise UserError(
             f"The prompts file {path} is not valid JSON (line {error.lineno}, column {error.colno}: {error.msg})."
         ) from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits; brackets in brackets
+        raise UserError(f"The prompts file {path} holds no prompts; see docs/tutorial.md for its form.") from error
     if not isinstance(document, dict) or document.get("version", 1) != 1:
         raise UserError(f"The prompts file {path} must be a version 1 table with 'objects'; see docs/tutorial.md.")
     if document.get("space", "ijk") not in ("ijk", "ras"):
@@ -196,7 +200,15 @@ def _from_document(entry: Any, geometry: Geometry, axis: SliceAxis, ras: bool) -
     """One prompt of a file: as `propagation.prompts` writes it, except that points and boxes may leave out the axis."""
     if not isinstance(entry, dict):
         raise UserError("A prompt in the prompts file must be a table with 'type'; see docs/tutorial.md.")
-    prompt = prompt_from_json({"axis": axis.name, **entry})
+    for key in _POSITIONS:
+        if key in entry and not _are_numbers(entry[key]):
+            raise UserError(f"'{key}' of a prompt in the prompts file must be three numbers, not {_short(entry[key])}.")
+    if not isinstance(entry.get("type"), str):
+        raise UserError('The \'type\' of a prompt in the prompts file must be "point", "box" or "mask".')
+    entry = {"axis": axis.name, **entry}
+    if entry["type"] == "mask":
+        _check_mask_shape(entry, geometry)
+    prompt = prompt_from_json(entry)
     if isinstance(prompt, BoxPrompt):
         return flat_box(prompt.corner_a, prompt.corner_b, geometry, ras)
     if isinstance(prompt, PointPrompt):
@@ -204,6 +216,55 @@ def _from_document(entry: Any, geometry: Geometry, axis: SliceAxis, ras: bool) -
     if ras:
         raise UserError("Mask prompts are in voxels; leave out 'ras' for a file that holds them.")
     return prompt
+
+
+def _are_numbers(values: Any) -> bool:
+    """Whether a JSON value is three finite numbers. JSON as Python reads it also knows NaN, Infinity and 1e999."""
+    try:
+        return (
+            isinstance(values, list)
+            and len(values) == 3
+            and all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+            and all(np.isfinite(float(value)) for value in values)
+        )
+    except OverflowError:
+        return False
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _check_mask_shape(entry: Mapping[str, Any], geometry: Geometry) -> None:
+    """Refuse a mask of another shape before it is unpacked: a few bytes of runs can stand for terabytes."""
+    named = {name: axis for axis in SliceAxis for name in (axis.name, str(int(axis)))}
+    axis = named.get(str(entry["axis"]).upper())
+    if axis is None:
+        raise UserError(f"The 'axis' of a mask in the prompts file must be I, J or K, not {_short(entry['axis'])}.")
+    expected = geometry.shape_kji[: 2 - axis] + geometry.shape_kji[3 - axis :]
+    if entry.get("shape") != list(expected):
+        rows, columns = expected
+        raise UserError(
+            f"The 'shape' of a mask in the prompts file must be [{rows}, {columns}], as that of the volume's slices "
+            f"along {axis.name}."
+        )
+
+
+def _check_object(given: Sequence[Prompt], geometry: Geometry, name: str) -> None:
+    """Refuse what says nothing about where the object is, what is outside the volume, and what would never end."""
+    if not name.strip():
+        raise UserError("An object in the prompts file has no name; name it as its segment is to be called.")
+    if not given:
+        raise UserError(f"There are no prompts for '{name}'; give it a point or a box, or leave it out.")
+    if len(given) > MAX_PROMPTS:
+        raise UserError(
+            f"'{name}' has {len(given)} prompts, of {MAX_PROMPTS} at most; a box or mask says more with less."
+        )
+    for prompt in given:
+        _check_inside(prompt, geometry, name)
+    if all(isinstance(prompt, PointPrompt) and not prompt.positive for prompt in given):
+        raise UserError(f"'{name}' has only negative points; give a point inside of it, or a box, with the same name.")
 
 
 def _check_inside(prompt: Prompt, geometry: Geometry, name: str) -> None:
@@ -219,6 +280,6 @@ def _check_inside(prompt: Prompt, geometry: Geometry, name: str) -> None:
 
 
 def _outside(what: str, position: Sequence[float], geometry: Geometry) -> str:
-    voxel = ",".join(str(nearest_index(float(value))) for value in position)
+    voxel = ",".join(f"{value:.7g}" if abs(value) > 1e6 else str(nearest_index(value)) for value in position)
     limits = ", ".join(f"{letter} 0..{n - 1}" for letter, n in zip("IJK", geometry.shape_ijk, strict=True))
     return f"The {what} at voxel {voxel} is outside the volume ({limits}); give voxels, or use --ras for millimeters."

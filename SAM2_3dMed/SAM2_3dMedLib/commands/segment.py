@@ -17,8 +17,14 @@ from ..volume.intensity import Window, window_from
 from ..volume.label_maps import write_segments
 from ..volume.planes import SliceAxis
 from .engine import Device, load_predictor
-from .errors import UserError
-from .output import check_segmentation_path, require_writable, stem_of, write_whole
+from .output import (
+    check_picture_path,
+    check_segmentation_path,
+    require_not_an_input,
+    require_writable,
+    stem_of,
+    write_whole,
+)
 from .picture import Sheet, draw_contact_sheet
 from .prompt_options import PromptedObject, PromptText, read_axis, read_prompts, read_slice_range
 
@@ -75,8 +81,9 @@ def run_segment(request: SegmentRequest, console: Console) -> SegmentOutcome:
     """
     check_segmentation_path(request.output)
     picture = request.picture or request.output.with_name(stem_of(request.output) + ".png")
-    if picture.suffix.lower() != ".png":
-        raise UserError(f"The picture {picture} must end in .png.")
+    check_picture_path(picture)
+    for output in (request.output, picture):
+        require_not_an_input(output, (request.image, request.prompts.file))
     volume = read_volume(request.image)
     window = window_from(request.window, volume)
     axis = read_axis(request.axis, volume.geometry)
@@ -86,11 +93,10 @@ def run_segment(request: SegmentRequest, console: Console) -> SegmentOutcome:
     for folder in (request.output.parent, picture.parent):
         require_writable(folder)
     predictor, model = load_predictor(request.weights, request.device)
-    console.print(f"{volume.name or request.image.name}: {' x '.join(map(str, volume.shape_ijk))} voxels; {model}")
-
-    for note in volume.notes:
-        console.print(note)
-
+    size = " x ".join(map(str, volume.shape_ijk))
+    for line in (f"{volume.name or request.image.name}: {size} voxels; {model}", *volume.notes):
+        # Names of files and objects are no markup: "[/b]" is a legal one.
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     session = VolumeSession(predictor, volume, window=window)
     masks = tuple(_segment_object(session, prompted, request, volume, console) for prompted in objects)
     segments = tuple(prompted.segment for prompted in objects)
@@ -116,7 +122,7 @@ def _segment_object(
 @contextmanager
 def _progress(console: Console, name: str) -> Iterator[Callable[[int, int], None]]:
     """A bar of slices; calls to what it yields move it."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("slices"))
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TextColumn("slices"))
     with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
         task = progress.add_task(name, total=None)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -23,11 +24,13 @@ from .protocols import (
     box_prompt,
     correction_prompt,
     inscribed_ellipse,
+    is_single_pixel,
     largest_slice,
     point_prompt,
     slice_of,
 )
 
+_LOG = logging.getLogger(__name__)
 _COLUMNS = ("split", "dataset", "case", "modality", "labels", "image", "label")
 # Relative difference of voxel-to-RAS entries (mm) under which image and labels are on one grid.
 _GRID_TOLERANCE_MM = 1e-2
@@ -156,6 +159,8 @@ def evaluate_case(
         VolumeError: one of the files cannot be used.
     """
     volume = read_volume(case.image)
+    for note in volume.notes:
+        _LOG.warning("%s: %s", case.case, note)
     volume = replace(volume, modality=case.modality.split()[0] if case.modality else volume.modality)
     truth = read_volume(case.label)
     _check_grid(case, volume, truth)
@@ -188,7 +193,7 @@ def _evaluate_object(
     axis = acquisition_axis(volume.geometry)
     index = largest_slice(reference, axis)
     started = time.perf_counter()
-    if protocol is Protocol.POINT:
+    if protocol is Protocol.POINT or is_single_pixel(reference, axis, index):
         point = point_prompt(reference, axis, index, volume.geometry)
         preview = session.add_point(name, axis, point.position, True)
     else:

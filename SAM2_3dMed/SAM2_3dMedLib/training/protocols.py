@@ -44,11 +44,19 @@ def largest_slice(mask: np.ndarray, axis: SliceAxis) -> int:
 
 
 def box_prompt(mask: np.ndarray, axis: SliceAxis, index: int) -> BoxPrompt:
-    """The tight box of a non-empty slice of a mask; both corners are voxels of the object's extent."""
+    """The tight box of a non-empty slice of a mask; both corners are voxels of the object's extent.
+
+    Of a single pixel it is no box that a user could draw: `is_single_pixel` tells.
+    """
     rows, columns = np.nonzero(slice_of(mask, axis, index))
     first = voxel_position(axis, index, rows.min(), columns.min())
     last = voxel_position(axis, index, rows.max(), columns.max())
     return BoxPrompt(axis, first, last)
+
+
+def is_single_pixel(mask: np.ndarray, axis: SliceAxis, index: int) -> bool:
+    """Whether a slice holds one pixel of a mask: a user can click it, but draw no box around it."""
+    return int(np.count_nonzero(slice_of(mask, axis, index))) == 1
 
 
 def point_prompt(mask: np.ndarray, axis: SliceAxis, index: int, geometry: Geometry) -> PointPrompt:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,6 @@ import SimpleITK as sitk  # noqa: N813 - its customary name
 from .errors import VolumeError
 from .geometry import FloatArray
 from .itk_quiet import itk_errors
-
-_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -29,7 +26,7 @@ def choose_series(folder: Path) -> DicomSeries:
     """The series with most slices in `folder`, or (where it holds none itself) in the folders under it.
 
     Raises VolumeError when there is none, or when several volumes lie at the same positions (a time series in one).
-    Notes, also logged as warnings: other series that were left, uneven spacing, a tilted gantry.
+    Notes: other series that were left, uneven spacing, a tilted gantry.
     """
     found = _series_in(folder)
     if not found:
@@ -52,8 +49,6 @@ def choose_series(folder: Path) -> DicomSeries:
     if len(files) > 1:
         files, remarks = _sort_by_position(files, folder)
         notes += remarks
-    for note in notes:
-        _LOG.warning(note)
     return DicomSeries(tuple(files), tuple(notes))
 
 

@@ -43,6 +43,8 @@ _VIEWS = {
     2: ((0, -1), (1, -1), (2, +1)),
 }
 _ORIENTATIONS = ("sagittal", "coronal", "axial")
+# Axis spacings closer than this share of one another are one spacing: headers carry rounding errors.
+_SAME_SPACING = 1e-3
 
 
 def nearest_patient_axes(ijk_to_ras: npt.ArrayLike) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
@@ -75,6 +77,16 @@ def axis_of_orientation(geometry: Geometry, orientation: str) -> SliceAxis:
         raise VolumeError(f"'{orientation}' is not an orientation; use axial, coronal or sagittal.")
     axes, _ = nearest_patient_axes(geometry.ijk_to_ras)
     return SliceAxis(axes.index(_ORIENTATIONS.index(name)))
+
+
+def acquisition_axis(geometry: Geometry) -> SliceAxis:
+    """The axis across the slices as they were acquired: that of the largest spacing.
+
+    Where several are largest, the axial one: a choice that is the same in every turned or flipped copy of a file.
+    """
+    largest = max(geometry.spacing)
+    along = [axis for axis in SliceAxis if geometry.spacing[axis] >= largest * (1 - _SAME_SPACING)]
+    return along[0] if len(along) == 1 else axis_of_orientation(geometry, "axial")
 
 
 def axis_along(geometry: Geometry, normal_ras: npt.ArrayLike) -> SliceAxis:
