@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,12 @@ def mrml_application():
 @pytest.fixture
 def scene(mrml_application):
     """An empty scene."""
+    import slicer
+
+    scene, _application, logics = mrml_application
+    # Tests of the whole tool have scenes of their own; whichever ran before, this is the one again.
+    slicer.mrmlScene = scene
+    slicer.modules = types.SimpleNamespace(segmentations=types.SimpleNamespace(logic=lambda: logics[1]))
     mrml_application[0].Clear(False)
     yield mrml_application[0]
     mrml_application[0].Clear(False)

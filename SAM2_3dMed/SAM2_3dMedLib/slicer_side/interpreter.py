@@ -6,6 +6,8 @@ import shutil
 import sys
 from pathlib import Path
 
+from .translation import _
+
 WORKER_FOLDER = Path(__file__).resolve().parent.parent / "worker"
 
 
@@ -35,7 +37,8 @@ def find_interpreter() -> str:
         for name in (f"bin/python{version}", "bin/python3", f"python{suffix}"):
             if (prefix / name).is_file():
                 return str(prefix / name)
-    raise InterpreterNotFound("Slicer's Python (PythonSlicer) was not found beside the application: reinstall Slicer.")
+    sentence = _("Slicer's Python (PythonSlicer) was not found beside the application: reinstall Slicer.")
+    raise InterpreterNotFound(sentence)
 
 
 def worker_command() -> list[str]:

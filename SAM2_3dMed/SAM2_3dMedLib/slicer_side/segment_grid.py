@@ -16,6 +16,7 @@ import vtk
 from numpy.typing import NDArray
 from vtk.util import numpy_support
 
+from .translation import _
 from .volume_source import VolumeSource, between, matrix_to_array
 
 Extent = tuple[int, int, int, int, int, int]
@@ -165,16 +166,17 @@ def grid_of(segmentation_node: Any, source: VolumeSource) -> SegmentGrid:
     """
     volume_node = source.node
     if volume_node is None:
-        raise WriteRefused("The source volume was deleted: select another one.")
+        raise WriteRefused(_("The source volume was deleted: select another one."))
     text = reference_geometry(segmentation_node)
     if not text:
         segmentation_node.SetReferenceImageGeometryParameterFromVolumeNode(volume_node)
         text = reference_geometry(segmentation_node)
     image = slicer.vtkOrientedImageData()
     if not text or not slicer.vtkSegmentationConverter.DeserializeImageGeometry(text, image, False):
-        raise WriteRefused(
+        sentence = _(
             "The segmentation has no valid geometry: set it with the button beside the source volume in the editor."
         )
+        raise WriteRefused(sentence)
     matrix = vtk.vtkMatrix4x4()
     image.GetImageToWorldMatrix(matrix)
     to_local = matrix_to_array(matrix)

@@ -21,6 +21,7 @@ from .crop_masking import CropMasking, erasing_gives_back
 from .segment_grid import Extent, Region, SegmentGrid, WriteRefused, grid_of, oriented_image, reference_geometry
 from .segment_targets import SegmentTarget
 from .segment_voxels import filled_extent, read_voxels
+from .translation import _
 from .volume_source import VolumeSource
 from .written_voxels import TAG, WrittenAction, WrittenVoxels, read_step
 
@@ -251,7 +252,7 @@ class SegmentWriter:
         for k in range(int(written.low[2]), int(written.high[2]) + 1):
             extent = (written.low[0], written.high[0], written.low[1], written.high[1], k, k)
             extent = tuple(int(value) for value in extent)
-            claimed, _ = written.flags(extent)
+            claimed = written.flags(extent)[0]
             if claimed.any() and (claimed & read_voxels(node, key[1], grid, extent)).any():
                 return False
         return True
@@ -259,10 +260,10 @@ class SegmentWriter:
 
 def _segment(segmentation_node: Any, segment_id: str) -> Any:
     if segmentation_node is None or segmentation_node.GetScene() is None:
-        raise TargetGone("The segmentation was deleted: select another one.")
+        raise TargetGone(_("The segmentation was deleted: select another one."))
     segment = segmentation_node.GetSegmentation().GetSegment(segment_id)
     if segment is None:
-        raise TargetGone("The segment was deleted: select or add another one.")
+        raise TargetGone(_("The segment was deleted: select or add another one."))
     return segment
 
 
@@ -270,10 +271,12 @@ def _check_representation(segmentation_node: Any) -> None:
     segmentation = segmentation_node.GetSegmentation()
     name = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
     if segmentation.GetNumberOfSegments() and segmentation.GetSourceRepresentationName() != name:
-        raise WriteRefused(
-            f'"{segmentation_node.GetName()}" is stored as {segmentation.GetSourceRepresentationName().lower()}: '
-            'make "Binary labelmap" its source in the module Segmentations, under Representations.'
+        sentence = _(
+            '"{name}" is stored as {kind}: make "Binary labelmap" its source in the module Segmentations, '
+            "under Representations."
         )
+        kind = segmentation.GetSourceRepresentationName().lower()
+        raise WriteRefused(sentence.format(name=segmentation_node.GetName(), kind=kind))
 
 
 def _touched_box(action: _Action, axis: int, index: int, mask: NDArray[np.bool_]) -> NDArray[np.int64] | None:

@@ -16,6 +16,8 @@ import vtk
 from numpy.typing import NDArray
 from vtk.util import numpy_support
 
+from .translation import _
+
 # More than this between the view's normal and the nearest slice axis is called oblique in the texts; prompts work
 # the same way.
 OBLIQUE_DEGREES = 10.0
@@ -76,7 +78,7 @@ class VolumeSource:
         """
         node = self.node
         if node is None:
-            raise VolumeSourceError("The source volume was deleted: select another one.")
+            raise VolumeSourceError(_("The source volume was deleted: select another one."))
         return parent_to_world(node) @ self.ijk_to_ras
 
     def world_to_ijk(self, points: NDArray) -> NDArray[np.float64]:
@@ -113,7 +115,8 @@ class VolumeSource:
         """
         ijk = self.world_to_ijk(np.asarray(world_point, dtype=float).reshape(1, 3))[0]
         if not self.contains(ijk):
-            raise PromptOutside(f'The click lies outside the volume "{self.name}": click inside the image.')
+            sentence = _('The click lies outside the volume "{name}": click inside the image.')
+            raise PromptOutside(sentence.format(name=self.name))
         axis, angle = self.view_axis(slice_node)
         index = int(np.clip(np.floor(ijk[axis] + 0.5), 0, self.shape_ijk[axis] - 1))
         return ViewSlice(axis, index, (float(ijk[0]), float(ijk[1]), float(ijk[2])), angle, angle > OBLIQUE_DEGREES)
@@ -128,13 +131,14 @@ class VolumeSource:
         through the rectangle's center. PromptOutside when nothing of it lies in the volume.
         """
         ijk = self.world_to_ijk(corners_world)
-        axis, _ = self.view_axis(slice_node)
+        axis, _angle = self.view_axis(slice_node)
         low, high = ijk.min(axis=0), ijk.max(axis=0)
         index = np.floor(ijk[:, axis].mean() + 0.5)
         last = np.asarray(self.shape_ijk, dtype=float) - 1.0
         outside = np.any(np.delete(high < -0.5, axis)) or np.any(np.delete(low > last + 0.5, axis))
         if outside or not 0 <= index <= last[axis]:
-            raise PromptOutside(f'The box lies outside the volume "{self.name}": draw it over the image.')
+            sentence = _('The box lies outside the volume "{name}": draw it over the image.')
+            raise PromptOutside(sentence.format(name=self.name))
         low, high = np.clip(low, 0.0, last), np.clip(high, 0.0, last)
         low[axis] = high[axis] = index
         return axis, tuple(float(value) for value in low), tuple(float(value) for value in high)
@@ -149,32 +153,36 @@ class VolumeSource:
 def read_volume_source(volume_node: Any) -> VolumeSource:
     """The source of a volume node; VolumeSourceError with one sentence when the tool cannot work on it."""
     if volume_node is None:
-        raise VolumeSourceError("No source volume is selected: choose one above the segment list.")
+        raise VolumeSourceError(_("No source volume is selected: choose one above the segment list."))
     name = volume_node.GetName() or volume_node.GetID()
     if volume_node.IsA("vtkMRMLLabelMapVolumeNode"):
-        raise VolumeSourceError(f'"{name}" is a label map, not an image: select the image as source volume.')
+        sentence = _('"{name}" is a label map, not an image: select the image as source volume.')
+        raise VolumeSourceError(sentence.format(name=name))
     if not volume_node.IsA("vtkMRMLScalarVolumeNode"):
-        raise VolumeSourceError(f'"{name}" is not a volume: select a CT or MR volume as source volume.')
+        sentence = _('"{name}" is not a volume: select a CT or MR volume as source volume.')
+        raise VolumeSourceError(sentence.format(name=name))
     image = volume_node.GetImageData()
     scalars = image.GetPointData().GetScalars() if image is not None else None
     if scalars is None or scalars.GetNumberOfTuples() == 0:
-        raise VolumeSourceError(f'The volume "{name}" holds no voxels: load it again or select another one.')
+        sentence = _('The volume "{name}" holds no voxels: load it again or select another one.')
+        raise VolumeSourceError(sentence.format(name=name))
     if scalars.GetNumberOfComponents() != 1:
-        raise VolumeSourceError(
-            f'"{name}" has {scalars.GetNumberOfComponents()} values in each voxel (color or vectors): '
+        sentence = _(
+            '"{name}" has {count} values in each voxel (color or vectors): '
             "convert it to a scalar volume with the module Vector to Scalar Volume."
         )
+        raise VolumeSourceError(sentence.format(name=name, count=scalars.GetNumberOfComponents()))
     i, j, k = image.GetDimensions()
     if min(i, j, k) < 2:
-        raise VolumeSourceError(f'"{name}" is a single slice ({i} x {j} x {k} voxels): a 3D volume is needed.')
+        sentence = _('"{name}" is a single slice ({size} voxels): a 3D volume is needed.')
+        raise VolumeSourceError(sentence.format(name=name, size=f"{i} x {j} x {k}"))
     parent_to_world(volume_node)  # refuses transforms that are not linear
     matrix = vtk.vtkMatrix4x4()
     volume_node.GetIJKToRASMatrix(matrix)
     ijk_to_ras = matrix_to_array(matrix)
     if abs(np.linalg.det(ijk_to_ras[:3, :3])) < 1e-9:
-        raise VolumeSourceError(
-            f'The directions or spacings of "{name}" are not valid: repair them in the module Volumes.'
-        )
+        sentence = _('The directions or spacings of "{name}" are not valid: repair them in the module Volumes.')
+        raise VolumeSourceError(sentence.format(name=name))
     array = numpy_support.vtk_to_numpy(scalars).reshape(k, j, i)
     return VolumeSource(
         _volume_id(volume_node, scalars), volume_node.GetID(), name, array, ijk_to_ras, _modality(volume_node)
@@ -204,10 +212,11 @@ def between(source_transform: Any, target_transform: Any, node: Any) -> NDArray[
     general, linear = vtk.vtkGeneralTransform(), vtk.vtkTransform()
     slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(source_transform, target_transform, general)
     if not slicer.vtkMRMLTransformNode.IsGeneralTransformLinear(general, linear):
-        raise VolumeSourceError(
-            f'"{node.GetName()}" is under a transform that is not linear: harden it (right-click in the module Data, '
+        sentence = _(
+            '"{name}" is under a transform that is not linear: harden it (right-click in the module Data, '
             "Harden transform), then continue."
         )
+        raise VolumeSourceError(sentence.format(name=node.GetName()))
     return matrix_to_array(linear.GetMatrix())
 
 

@@ -22,6 +22,7 @@ from .client_events import ClientState, ClientStateChanged, Subscribers, UploadP
 from .client_memory import ClientMemory
 from .interpreter import InterpreterNotFound, worker_command
 from .scheduling import QtScheduler, Scheduler
+from .translation import _
 from .transports import QProcessTransport, Transport
 from .volume_upload import VolumeUpload
 from .worker_process import WorkerProcess
@@ -96,11 +97,13 @@ class WorkerClient:
             command = self._command if self._command is not None else worker_command()
             process = WorkerProcess(self._transport_factory(), self._log, self._handle, self._ended)
             self._process = process
-            self._set_state(ClientState.STARTING, "Starting the inference process ...")
+            self._set_state(ClientState.STARTING, _("Starting the inference process ..."))
             process.start(command)
         except (InterpreterNotFound, OSError) as error:
             self._process = None
-            self._set_state(ClientState.FAILED, f"The inference process could not be started: {error}")
+            self._set_state(
+                ClientState.FAILED, _("The inference process could not be started: {reason}").format(reason=error)
+            )
             return
         process.send(m.Hello(self._next_number(), tuple(path for path in sys.path if path), self._device))
         self._replay()
@@ -127,7 +130,7 @@ class WorkerClient:
         self._outgoing.clear()
         self._sent_prompts.clear()
         self._cancel_deadline = None
-        self._fail_waiting("The inference process was ended.")
+        self._fail_waiting(_("The inference process was ended."))
 
     # Requests
 
@@ -209,7 +212,7 @@ class WorkerClient:
         self.start()
         self._queue(request)
         if self._process is None:  # the answer comes after the caller has the number
-            self._scheduler.call_later(0, lambda: self._fail_waiting("The inference process does not run."))
+            self._scheduler.call_later(0, lambda: self._fail_waiting(_("The inference process does not run.")))
         self._pump()
         return request.request
 
@@ -233,9 +236,9 @@ class WorkerClient:
         try:
             self._outgoing.append(VolumeUpload(source, self._folder))
         except OSError as error:
-            sentence = (
-                f"The volume cannot be handed to the inference process ({error}): free some disk space or memory."
-            )
+            sentence = _(
+                "The volume cannot be handed to the inference process ({reason}): free some disk space or memory."
+            ).format(reason=error)
             self._memory.close_volume(volume_id)
             self._subscribers.send(m.Failed(0, "volume", sentence, False, volume_id, ""))
             return
@@ -297,7 +300,7 @@ class WorkerClient:
 
     def _handle(self, event: m.Message) -> None:
         if isinstance(event, m.WorkerStarted):
-            self._set_state(ClientState.LOADING, "Loading torch ...")
+            self._set_state(ClientState.LOADING, _("Loading torch ..."))
         elif isinstance(event, (m.EngineReady, m.ModelLoaded)):
             self.device_sentence = event.sentence
         elif isinstance(event, m.VolumeOpened):
@@ -328,17 +331,20 @@ class WorkerClient:
         self._process = None
         self._cancel_deadline = None
         if self._state is ClientState.FAILED:
-            self._fail_waiting("The inference process cannot start.")
+            self._fail_waiting(_("The inference process cannot start."))
             return
         now = time.monotonic()
         again = len(self._crashes) < _CRASHES_PER_MINUTE or now - self._crashes[0] > 60.0
         self._crashes.append(now)
         if again:
-            sentence = f"The inference process ended ({how}) and is started again; your prompts and segments are kept."
-        else:
-            sentence = (
-                f"The inference process ends again and again ({how}): choose another device or model, or see the log."
+            sentence = _(
+                "The inference process ended ({how}) and is started again; your prompts and segments are kept."
             )
+        else:
+            sentence = _(
+                "The inference process ends again and again ({how}): choose another device or model, or see the log."
+            )
+        sentence = sentence.format(how=how)
         self._fail_waiting(sentence)
         self._subscribers.send(WorkerLost(sentence, again, self.log_tail()))
         if again and self._process is None:
