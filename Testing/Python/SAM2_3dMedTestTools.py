@@ -139,6 +139,10 @@ class ToolTest(ScriptedLoadableModuleTest):
 
 def runAsScript(testCase):
     """For `Slicer --python-script`: run one test class and leave with status 0 only when all went well."""
+    if slicer.util.mainWindow() is None:
+        print("These tests click in the slice views of the main window: start Slicer without --no-main-window.")
+        slicer.util.exit(1)
+        return
     suite = unittest.defaultTestLoader.loadTestsFromTestCase(testCase)
     result = unittest.TextTestRunner(verbosity=2, stream=sys.stdout).run(suite)
     slicer.util.exit(0 if result.wasSuccessful() else 1)

@@ -69,6 +69,26 @@ class SAM2_3dMedWorkflowTest(tools.ToolTest):  # noqa: N801
         self.editor.redo()
         self.waitFor(lambda: len(self.slicesWithVoxels()) > 3, "redo brings it again")
 
+    def test_editableAreaAndIntensityRangeHold(self):
+        node = self.editor.mrmlSegmentEditorNode()
+        values = slicer.util.arrayFromVolume(self.volume)
+        k = self.middleOf(LIVER)[2]
+        middle = float(int(np.median(values[k][self.labels[k] == LIVER])))  # the editor cuts limits to whole numbers
+        node.SetSourceVolumeIntensityMaskRange(middle, float(values.max()))
+        node.SourceVolumeIntensityMaskOn()
+        self.boxAround(LIVER)
+        node.SourceVolumeIntensityMaskOff()
+        inside = self.voxels()
+        self.assertTrue(inside.any())
+        self.assertGreaterEqual(values[inside].min(), middle)
+        other = self.addSegment("other")
+        node.SetMaskMode(slicer.vtkMRMLSegmentationNode.EditAllowedOutsideAllSegments)
+        self.boxAround(LIVER)
+        node.SetMaskMode(slicer.vtkMRMLSegmentationNode.EditAllowedEverywhere)
+        self.assertTrue(self.voxels(other).any())
+        self.assertFalse((self.voxels(other) & inside).any())
+        self.assertTrue((self.voxels("first") == inside).all())
+
     def test_cancelKeepsWhatIsDoneAndTheToolGoesOn(self):
         self.boxAround(LIVER)
         self.controller.propagate()
@@ -124,6 +144,8 @@ class SAM2_3dMedWorkflowTest(tools.ToolTest):  # noqa: N801
     def test_nothingOfTheUsersIsChanged(self):
         other = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "mine")
         other.AddControlPoint(1.0, 2.0, 3.0)
+        selection = slicer.mrmlScene.GetNodeByID("vtkMRMLSelectionNodeSingleton")
+        placed = selection.GetActivePlaceNodeID()
         voxels = slicer.util.arrayFromVolume(self.volume).copy()
         display = self.volume.GetDisplayNode()
         window = (display.GetWindow(), display.GetLevel())
@@ -140,6 +162,7 @@ class SAM2_3dMedWorkflowTest(tools.ToolTest):  # noqa: N801
         self.assertEqual(slicer.app.layoutManager().layout, layout)
         self.assertEqual(interaction.GetCurrentInteractionMode(), mode)
         self.assertEqual(other.GetNumberOfControlPoints(), 1)
+        self.assertEqual(selection.GetActivePlaceNodeID(), placed)
         self.assertEqual(slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLMarkupsNode"), 1)
 
 
