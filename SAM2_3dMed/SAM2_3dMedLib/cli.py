@@ -226,6 +226,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="replace")  # a terminal that cannot show a segment's name is no reason to fail
     try:
         code = app(list(arguments) if arguments is not None else None, prog_name="sam2-3dmed", standalone_mode=False)
+        if code == INTERRUPTED:  # typer's own answer to Ctrl-C, without a word
+            raise KeyboardInterrupt
         return code if isinstance(code, int) else 0
     except typer.Exit as end:
         return end.exit_code

@@ -40,9 +40,13 @@ def cli(capsys):
 @pytest.fixture(scope="session")
 def weights(tmp_path_factory) -> Path:
     """A checkpoint of random weights."""
-    torch.manual_seed(3)  # its masks are neither empty nor full
+    torch.manual_seed(3)
+    network = build_network(network_config("nano", IMAGE_SIZE))
+    with torch.no_grad():
+        # Sure that the object is there: on random scores alone a session would end at once, with nothing.
+        network.sam_mask_decoder.pred_obj_score_head.layers[-1].bias.fill_(8.0)
     path = tmp_path_factory.mktemp("weights") / "random.safetensors"
-    save_checkpoint(path, build_network(network_config("nano", IMAGE_SIZE)), CheckpointMetadata("random", "1"))
+    save_checkpoint(path, network, CheckpointMetadata("random", "1"))
     return path
 
 

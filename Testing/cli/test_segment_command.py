@@ -1,6 +1,7 @@
 """`sam2-3dmed segment` on a small CT with random weights: what is written, where, and on which grid."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -108,4 +109,46 @@ def test_a_failure_at_the_end_leaves_nothing(cli, ct, weights, tmp_path, monkeyp
     ended = cli("segment", ct, "--weights", weights, "--output", tmp_path / "x.seg.nrrd", "--box", BOX)
     assert (ended.code, len(ended.err.strip().splitlines()[-1:])) == (2, 1)
     assert "No space left" in ended.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_is_full_for_the_picture_is_told_with_what_was_written(cli, ct, weights, tmp_path, monkeypatch):
+    def fail(self, *arguments, **options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", fail)
+    ended = cli("segment", ct, "--weights", weights, "--output", tmp_path / "x.seg.nrrd", "--box", BOX)
+    assert ended.code == 2
+    assert "No space left" in ended.err.splitlines()[-1]
+    assert "x.seg.nrrd is written whole" in ended.err.splitlines()[-1]
+    assert [path.name for path in tmp_path.iterdir()] == ["x.seg.nrrd"]
+
+
+def test_names_are_no_markup_and_need_no_ascii(cli, ct, weights, tmp_path):
+    image = tmp_path / "größe [red] 影像.nii.gz"
+    image.write_bytes(ct.read_bytes())
+    output = tmp_path / "öut put" / "x.seg.nrrd"
+    ended = cli("segment", image, "--weights", weights, "--output", output, "--box", f"Läsion [/b] 影={BOX}")
+    assert ended.code == 0, ended.err
+    assert "größe [red] 影像" in ended.err
+    assert "Läsion [/b] 影" in ended.out
+    assert sitk.ReadImage(str(output)).GetMetaData("Segment0_Name") == "Läsion [/b] 影"
+
+
+def test_what_was_chosen_in_reading_is_told_once(cli, ct, weights, tmp_path, monkeypatch):
+    noted = replace(read_volume(ct), notes=("The gantry was tilted.",))
+    monkeypatch.setattr("SAM2_3dMedLib.commands.segment.read_volume", lambda path: noted)
+    ended = cli("segment", ct, "--weights", weights, "--output", tmp_path / "x.nii.gz", "--box", BOX)
+    assert ended.code == 0, ended.err
+    assert ended.err.count("The gantry was tilted.") == 1
+
+
+def test_an_interruption_is_told_and_leaves_nothing(cli, ct, weights, tmp_path, monkeypatch):
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("SAM2_3dMedLib.commands.segment.draw_contact_sheet", interrupt)
+    ended = cli("segment", ct, "--weights", weights, "--output", tmp_path / "x.seg.nrrd", "--box", BOX)
+    assert ended.code == 130
+    assert "Canceled" in ended.err
     assert list(tmp_path.iterdir()) == []

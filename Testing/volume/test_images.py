@@ -5,7 +5,9 @@ what to do.
 from __future__ import annotations
 
 import gzip
+import os
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -250,3 +252,10 @@ def test_a_file_that_may_not_be_read(tmp_path: Path, cropped: np.ndarray, monkey
     # Root may read everything, so the refusal of the operating system is played.
     monkeypatch.setattr("SAM2_3dMedLib.volume.images.os.access", lambda *_: False)
     assert "check its permissions" in refused(path)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are text elsewhere")
+def test_a_path_that_is_no_text_is_refused():
+    path = os.fsdecode(b"/nowhere/gr\xf6\xdfe.nii.gz")
+    with pytest.raises(VolumeError, match="UTF-8"):
+        read_volume(path)

@@ -17,6 +17,7 @@ from ..volume.intensity import Window, window_from
 from ..volume.label_maps import write_segments
 from ..volume.planes import SliceAxis
 from .engine import Device, load_predictor
+from .errors import UserError
 from .output import (
     check_picture_path,
     check_segmentation_path,
@@ -102,7 +103,10 @@ def run_segment(request: SegmentRequest, console: Console) -> SegmentOutcome:
     segments = tuple(prompted.segment for prompted in objects)
     drawn = draw_contact_sheet(_sheet(volume, window, masks, objects))
     write_segments(request.output, masks, volume.geometry, segments)
-    write_whole(picture, lambda temporary: drawn.save(temporary, format="PNG"))
+    try:
+        write_whole(picture, lambda temporary: drawn.save(temporary, format="PNG"))
+    except UserError as error:
+        raise UserError(f"The segmentation {request.output} is written whole, but not its picture: {error}") from error
     return SegmentOutcome(request.output, picture, volume, masks, segments, model)
 
 

@@ -19,7 +19,7 @@ from .geometry import FloatArray, Geometry, affine_from_parts, ras_from_lps
 from .integrity import check_whole_file, has_finite_values
 from .intensity import Window
 from .itk_quiet import itk_errors, reason
-from .label_maps import SegmentInfo, write_label_map
+from .label_maps import SegmentInfo, check_path_text, write_label_map
 
 __all__ = ["SegmentInfo", "Volume", "VolumeError", "read_volume", "write_label_map"]
 
@@ -77,6 +77,7 @@ def read_volume(path: str | os.PathLike[str]) -> Volume:
     all NaN, empty, not numeric.
     """
     source = Path(path).expanduser()
+    check_path_text(source)
     if source.is_dir():
         return _read_dicom(source)
     if not source.exists():

@@ -32,12 +32,22 @@ def output_suffix(path: str | os.PathLike[str]) -> str:
     raise VolumeError(f"The output '{path}' has no known ending; let its name end with {' or '.join(SUFFIXES)}.")
 
 
+def check_path_text(path: Path) -> None:
+    """VolumeError for a path that is no text (bytes of another encoding): ITK ends the whole process on it."""
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError as error:
+        shown = str(path).encode("utf-8", "replace").decode("utf-8")
+        raise VolumeError(f"The path '{shown}' holds bytes that are not UTF-8; rename the file or folder.") from error
+
+
 def check_writable(path: str | os.PathLike[str]) -> None:
     """Find out, before the work starts, whether `path` can be written: its ending, its folder, and the right to put a
     file there. VolumeError otherwise.
     """
     output_suffix(path)
     target = Path(path).expanduser().absolute()
+    check_path_text(target)
     if target.is_dir():
         raise VolumeError(f"The output '{target}' is a folder; give the name of a file in it.")
     if not target.parent.is_dir():
