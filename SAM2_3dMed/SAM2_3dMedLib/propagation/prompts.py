@@ -138,7 +138,7 @@ def prompt_from_json(data: Mapping[str, Any]) -> Prompt:
         PromptError: not a prompt, or an entry missing or of the wrong kind.
     """
     kind = _entry(data, "type")
-    if kind not in _KINDS:
+    if not isinstance(kind, str) or kind not in _KINDS:
         raise PromptError(f"A prompt's type must be one of {', '.join(_KINDS)}, not {kind!r}.")
     return _KINDS[kind].from_json(data)
 
@@ -202,9 +202,11 @@ def _axis(data: Mapping[str, Any]) -> SliceAxis:
 def _position(data: Mapping[str, Any], name: str) -> Position:
     value = _entry(data, name)
     try:
-        i, j, k = (float(number) for number in value)
-    except (TypeError, ValueError) as error:
+        i, j, k = (float(number) for number in ([] if isinstance(value, str | bytes) else value))
+    except (TypeError, ValueError, OverflowError) as error:
         raise PromptError(f"'{name}' of a prompt must be three numbers (i, j, k), not {value!r}.") from error
+    if not all(math.isfinite(number) for number in (i, j, k)):
+        raise PromptError(f"'{name}' of a prompt must be three finite numbers (i, j, k), not {value!r}.")
     return (i, j, k)
 
 
