@@ -218,3 +218,13 @@ def test_bad_input_ends_with_one_sentence_and_code_2(packs, tmp_path, capsys):
     code = main(["--packs", str(packs), "--recipe", str(tmp_path / "none.yaml"), "--output", str(tmp_path)])
     assert code == 2
     assert "cannot be read" in capsys.readouterr().out
+
+
+def test_training_goes_on_from_the_bundled_weights() -> None:
+    weights = RECIPES.parents[3] / "Resources" / "Weights" / "sam2-3dmed-nano.safetensors"
+    recipe = recipe_from_dict(SMALL | {"initial_weights": str(weights)})
+    state = TrainState(recipe, CPU)
+    published = load_checkpoint(weights)[0].state_dict()
+    assert all(torch.equal(state.network.state_dict()[name], value) for name, value in published.items())
+    with pytest.raises(StateError, match="switches off"):
+        TrainState(recipe_from_dict(SMALL | {"initial_weights": str(weights), "parts": {}}), CPU)

@@ -21,7 +21,7 @@ from safetensors.torch import save as save_bytes
 from safetensors.torch import save_file
 
 from ..network.build import build_network
-from ..network.checkpoint import build_pretrained
+from ..network.checkpoint import build_pretrained, load_checkpoint
 from ..network.config import network_config
 from ..network.model import SAM23dMed
 from .recipe import Recipe, Stage
@@ -193,6 +193,15 @@ class TrainState:
 
 
 def _first_network(recipe: Recipe, stage: Stage) -> SAM23dMed:
+    if recipe.initial_weights and recipe.initial_weights.endswith(".safetensors"):
+        network = build_network(network_config(recipe.network, stage.sampling.size, recipe.parts))
+        weights = load_checkpoint(recipe.initial_weights)[0].state_dict()
+        lacking = network.load_state_dict(weights, strict=False)
+        if lacking.unexpected_keys:
+            raise StateError(
+                f"{recipe.initial_weights} has parts that the recipe switches off; switch them on in 'parts'."
+            )
+        return network  # what the file lacks (SRPP, parts just switched on) starts at its initialization
     if recipe.initial_weights:
         return build_pretrained(recipe.initial_weights, image_size=stage.sampling.size, parts=recipe.parts)
     return build_network(network_config(recipe.network, stage.sampling.size, recipe.parts))
