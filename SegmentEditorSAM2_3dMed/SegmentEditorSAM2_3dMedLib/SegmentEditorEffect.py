@@ -91,6 +91,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         """This effect handles the events from now on."""
         if self.panel is not None:
             self.panel.shortcuts.install()
+            self.panel.shortcuts.set_running(self.panel.controller.status.running)
 
     def lost_ownership(self):
         """Another effect handles the events."""

@@ -33,6 +33,8 @@ def _pythonqt(cls):
     def get(self, name):
         if name in ("connect", "disconnect"):  # PySide6 has functions of these names, with other arguments
             return types.MethodType({"connect": connect, "disconnect": disconnect}[name], self)
+        if name == "findChildren":  # takes the class as `qt` offers it
+            return lambda kind: cls.findChildren(self, getattr(kind, "_cls", kind))
         if name in properties:
             return _getter(cls, name)(self)
         return cls.__getattribute__(self, name)

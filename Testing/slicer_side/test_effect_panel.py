@@ -336,6 +336,52 @@ def test_shortcuts_are_there_while_active_and_only_then(world):
     assert all(s.parent() is None for s in shortcuts()) or shortcuts() == []
 
 
+def press_escape(world):
+    """Esc through Qt's own shortcut map, as a key on the keyboard."""
+    from PySide6 import QtCore, QtTest
+
+    world.window.show()
+    world.window.activateWindow()
+    QtWidgets.QApplication.processEvents()
+    QtTest.QTest.keyClick(world.window, QtCore.Qt.Key_Escape)
+    QtWidgets.QApplication.processEvents()
+
+
+def test_escape_only_cancels_while_something_runs_and_leaves_the_effect_otherwise(world):
+    editors = world.qt.QShortcut(world.window)  # as qMRMLSegmentEditorWidget::installKeyboardShortcuts makes it
+    editors.setKey(world.qt.QKeySequence("Esc"))
+    left = []
+    editors.connect("activated()", lambda: left.append(True))
+    world.host.switch_on()
+    world.bench.run()
+    click(world)
+    world.bench.client.held = True
+    world.panel.propagateButton.click()
+    world.bench.run(lambda: world.bench.voxels("A").any(axis=(1, 2)).sum() >= 2)
+    press_escape(world)
+    world.bench.run()
+    assert left == []
+    assert "cancel" in world.bench.client.requests
+    assert not world.application().controller.status.running
+    assert world.bench.voxels("A").any(axis=(1, 2)).sum() >= 2
+    press_escape(world)
+    assert left == [True]
+
+
+def test_leaving_the_effect_while_it_runs_gives_escape_back(world):
+    editors = world.qt.QShortcut(world.window)
+    editors.setKey(world.qt.QKeySequence("Esc"))
+    world.host.switch_on()
+    world.bench.run()
+    click(world)
+    world.bench.client.held = True
+    world.panel.propagateButton.click()
+    world.bench.run(lambda: world.bench.voxels("A").any(axis=(1, 2)).sum() >= 2)
+    assert not editors.enabled
+    world.host.switch_off()
+    assert editors.enabled
+
+
 def test_two_editors_share_the_tool_and_the_shown_one_handles_the_mouse(world):
     second = world.make_effect()
     world.hosts.append(second)

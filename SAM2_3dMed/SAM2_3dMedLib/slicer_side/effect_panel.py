@@ -31,7 +31,8 @@ class EffectPanel(EffectControls):
                 "checked": self.toggleChecked,
                 "refine": self.onRefineSlice,
                 "delete_last": self.controller.delete_last_prompt,
-            }
+            },
+            self.controller.cancel,
         )
         self._makeConnections()
 
@@ -187,6 +188,7 @@ class EffectPanel(EffectControls):
         self.brushSlider.value = self.session.brush_radius
         running = status.running
         self.cancelButton.enabled = running
+        self.shortcuts.set_running(running)
         self.progressBar.visible = status.fraction is not None
         if status.fraction is not None:
             self.progressBar.value = round(100 * status.fraction)

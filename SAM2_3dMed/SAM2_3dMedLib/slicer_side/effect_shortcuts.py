@@ -19,14 +19,27 @@ KEYS = {
     "refine": "E",
     "delete_last": "D",
 }
+ESCAPE = "Esc"
+
+
+# A mark on shortcuts of others that wait while ours has the key. A property and no list of them: the editor deletes its
+# shortcuts when its module is left, and a reference to a deleted one must not be kept.
+_HELD = "SAM2_3dMedHeld"
 
 
 class EffectShortcuts:
-    """Installed on the main window while the effect is active."""
+    """Installed on the main window while the effect is active.
 
-    def __init__(self, actions: dict[str, Callable[[], None]]) -> None:
+    The Segment Editor has a QShortcut for Esc on the main window that leaves the active effect. Two enabled shortcuts
+    with one key are ambiguous to Qt and neither is activated, so while something runs the editor's is disabled and ours
+    cancels.
+    """
+
+    def __init__(self, actions: dict[str, Callable[[], None]], cancel: Callable[[], None]) -> None:
         self._actions = actions
+        self._cancel = cancel
         self._installed: list = []
+        self._escape = None
 
     def install(self) -> None:
         """Begin to listen to the keys."""
@@ -34,15 +47,44 @@ class EffectShortcuts:
         if self._installed or window is None:
             return
         for name, key in KEYS.items():
-            shortcut = qt.QShortcut(window)
-            shortcut.setKey(qt.QKeySequence(key))
-            shortcut.connect("activated()", self._actions[name])
-            self._installed.append((shortcut, self._actions[name]))
+            self._installed.append((_make(window, key, self._actions[name]), self._actions[name]))
 
     def uninstall(self) -> None:
         """Give the keys back."""
+        self.set_running(False)
         for shortcut, action in self._installed:
-            shortcut.disconnect("activated()", action)
-            shortcut.setParent(None)
-            shortcut.deleteLater()
+            _drop(shortcut, action)
         self._installed.clear()
+
+    def set_running(self, running: bool) -> None:
+        """While something runs, Esc cancels it and nothing else; afterwards it leaves the effect, as everywhere."""
+        window = slicer.util.mainWindow()
+        if window is None or not self._installed or running == (self._escape is not None):
+            return
+        if running:
+            for shortcut in window.findChildren(qt.QShortcut):
+                if shortcut.enabled and shortcut.key.toString() == ESCAPE:
+                    shortcut.enabled = False
+                    shortcut.setProperty(_HELD, True)
+            self._escape = _make(window, ESCAPE, self._cancel)
+        else:
+            _drop(self._escape, self._cancel)
+            self._escape = None
+            for shortcut in window.findChildren(qt.QShortcut):
+                if shortcut.property(_HELD):
+                    shortcut.setProperty(_HELD, False)
+                    shortcut.enabled = True
+
+
+def _make(window, key: str, action: Callable[[], None]):
+    shortcut = qt.QShortcut(window)
+    shortcut.setKey(qt.QKeySequence(key))
+    shortcut.connect("activated()", action)
+    return shortcut
+
+
+def _drop(shortcut, action: Callable[[], None]) -> None:
+    shortcut.disconnect("activated()", action)
+    shortcut.enabled = False  # it may be the one that has just been activated: it is deleted when Qt is done with it
+    shortcut.setParent(None)
+    shortcut.deleteLater()
