@@ -87,6 +87,7 @@ class StandInWorker:
         def answers(n):
             grown = {}
             for index, mask in masks.items():
+                mask = mask.to_mask() if isinstance(mask, m.MaskCrop) else mask
                 grown[index] = np.roll(mask, 2, axis=0)  # as large as before, two rows further
             total = len(grown)
             return [

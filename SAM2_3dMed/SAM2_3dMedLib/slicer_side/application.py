@@ -56,7 +56,8 @@ class Application:
     def effect_deleted(self, effect) -> None:
         """The editor of an effect goes away."""
         self.effect_deactivated(effect)
-        self._writers.pop(effect, None)
+        if self._writers.pop(effect, None) is not None:
+            self.controller.write_waiting()
 
     def owns(self, effect) -> bool:
         """True for the effect that handles the events."""

@@ -13,6 +13,7 @@ from SAM2_3dMedLib.weights.verify import WeightsError
 from .client_events import ClientState
 from .controller_answers import AnswersMixin
 from .controller_prompts import PromptsMixin
+from .controller_refine import RefineMixin
 from .controller_review import ReviewMixin
 from .controller_scene import SceneWatch
 from .controller_state import Change, Job, JobKind, Listeners, ObjectKey, Phase, PromptRefused, Status
@@ -23,7 +24,7 @@ from .prompt_cache import PromptCache
 from .translation import _
 
 
-class Controller(PromptsMixin, AnswersMixin, ReviewMixin):
+class Controller(PromptsMixin, RefineMixin, AnswersMixin, ReviewMixin):
     """One for the application. `attach` when an editor's effect becomes active, `detach` when it is left.
 
     scene: vtkMRMLScene. client: `worker_client.WorkerClient`. scheduler: `.call_later(ms, callback)`.
@@ -57,9 +58,10 @@ class Controller(PromptsMixin, AnswersMixin, ReviewMixin):
         self._model_ready = False  # the worker has loaded it
         self._markups = markups_factory(self._marker_moved, self._marker_deleted) if markups_factory else None
         self._watch = SceneWatch(self)
-        self._queue = WriteQueue(scheduler, self._write_slice, self._writes_done)
+        self._queue = WriteQueue(scheduler, self._work)
         self._init_answers()
         self._init_review()
+        self._init_refine()
 
     # ---- the editor that is in use -------------------------------------------------------------------------------
     @property
@@ -89,13 +91,16 @@ class Controller(PromptsMixin, AnswersMixin, ReviewMixin):
             self._set_status(Status(Phase.READY, _("Select a source volume to begin.")))
 
     def detach(self) -> None:
-        """The effect is left: what runs is canceled, what is done stays, and nothing of ours is left in the views."""
+        """The effect is left: what runs is canceled, what is done stays, and nothing of ours is left in the views.
+
+        Answers that wait for their turn are written after this returns, as before in portions of some ms.
+        """
         if not self.attached:
             return
-        self.cancel()
-        self._jobs.clear()
-        self._queue.flush()
-        self._end_action()
+        self.cancel_running()
+        self._settle()
+        if self._queue.empty:
+            self._end_action()
         self._watch.stop()
         self._edits.stop()
         if self._markups is not None:
@@ -108,10 +113,16 @@ class Controller(PromptsMixin, AnswersMixin, ReviewMixin):
     def shutdown(self) -> None:
         """The application or the module ends: bounded, and nothing is left running."""
         self.detach()
+        self.write_waiting()
         if self._markups is not None:
             self._markups.close()
         self.client.stop()
         self._loaded = None
+
+    def write_waiting(self) -> None:
+        """An editor or the application goes away now: write what waits, all at once."""
+        self._queue.flush()
+        self._end_action()
 
     # ---- engine --------------------------------------------------------------------------------------------------
     @property
@@ -145,9 +156,8 @@ class Controller(PromptsMixin, AnswersMixin, ReviewMixin):
 
     def restart_engine(self) -> None:
         """After an installation or a failure: begin again from nothing; the prompts are in the scene."""
-        self._jobs.clear()
-        self._queue.clear()
-        self._end_action()
+        self.cancel_running()
+        self._settle()
         self.client.stop()
         self._loaded = None
         if self.start_engine() and self.source is not None:
@@ -159,7 +169,7 @@ class Controller(PromptsMixin, AnswersMixin, ReviewMixin):
             return
         self.settings = settings
         if self._loaded is not None or self.source is not None:
-            self.cancel()
+            self.cancel_running()
             self.start_engine()
 
     # ---- what is edited ------------------------------------------------------------------------------------------
@@ -244,6 +254,8 @@ class Controller(PromptsMixin, AnswersMixin, ReviewMixin):
     def scene_closing(self) -> None:
         """The scene is about to be emptied: stop, and forget what belonged to it."""
         self.detach()
+        self._queue.clear()
+        self._end_action()
         self.undo.forget()
         self._edits.forget(None)
         self._forget_reviews(None)
@@ -259,7 +271,7 @@ class Controller(PromptsMixin, AnswersMixin, ReviewMixin):
     def segmentation_removed(self, node) -> None:
         """A segmentation is about to go."""
         if self.segmentation_node is node:
-            self.cancel()
+            self.cancel_running()
             self._drop_jobs(lambda job: job.key.segmentation_id == node.GetID())
         self.undo.forget(node.GetID())
         self._edits.forget(node.GetID())
@@ -275,7 +287,7 @@ class Controller(PromptsMixin, AnswersMixin, ReviewMixin):
         """A volume is about to go: its prompts stay in the scene, its copy in the worker is dropped."""
         if self.source is None or self.source.node_id != node.GetID():
             return
-        self.cancel()
+        self.cancel_running()
         volume_id = self.source.volume_id
         self._drop_jobs(lambda job: job.source.volume_id == volume_id)
         self._watch.follow_volume(None)
@@ -287,7 +299,7 @@ class Controller(PromptsMixin, AnswersMixin, ReviewMixin):
     def segment_removed(self, key: ObjectKey) -> None:
         """A segment was removed. Its prompts stay stored: the editor's undo can bring it back."""
         if any(job.key == key for job in self._jobs.values()):
-            self.cancel()
+            self.cancel_running()
             self._drop_jobs(lambda job: job.key == key)
 
     # ---- inner ---------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The controller's part that takes what the user asks for: prompts, propagation, boundary refinement, cancel."""
+"""The controller's part that takes what the user asks for: prompts, propagation, cancel."""
 
 from __future__ import annotations
 
@@ -114,13 +114,13 @@ class PromptsMixin:
         """Delete all prompts of the current segment; the voxels stay as they are."""
         if self.key is None or not self.prompts:
             return
-        self.cancel()
+        self.cancel_running()
         key = self.key
         self._drop_jobs(lambda job: job.key == key)
         self.store.clear(self.segmentation_node, key.segment_id)
         if self.source is not None and self.engine_requested:
             self.client.remove_object(self.source.volume_id, key.object_id)
-        self.undo.prompts_changed(key, ())
+        self._record_prompts_now(key, ())
         self._forget_review(key)
         self._prompts_changed()
 
@@ -130,7 +130,7 @@ class PromptsMixin:
         if segmentation is None:
             return
         if any(job.key == key for job in self._jobs.values()):
-            self.cancel()
+            self.cancel_running()
             self._drop_jobs(lambda job: job.key == key)
         volume_node = self.store.volume_node(segmentation, key.segment_id)
         if volume_node is None and self.source is not None:
@@ -163,36 +163,23 @@ class PromptsMixin:
         self._set_status(Status(Phase.PROPAGATING, _("Following the structure..."), fraction=0.0))
         return True
 
-    def refine(self, axis: int, index: int | None) -> bool:
-        """Draw the outline of the current segment again along the image's edges: one slice, or all (index None)."""
-        with self._reporting():
-            source = self._ready_source()
-            if self.key is None:
-                raise PromptRefused(_("Select a segment first."))
-            segmentation, segment_id = self.segmentation_node, self.key.segment_id
-            if index is None:
-                masks = self._writer.segment_slices(segmentation, segment_id, source, axis)
-            else:
-                masks = {index: self._writer.slice_mask(segmentation, segment_id, source, axis, index)}
-            masks = {i: mask for i, mask in masks.items() if mask.any()}
-            if not masks:
-                raise PromptRefused(_("The segment is empty here: nothing to refine."))
-            if not self.start_engine():
-                return False
-            self.cancel_running(JobKind.PROPAGATE, JobKind.REFINE)
-            volume_id = self.client.open_volume(source)
-            request = self.client.refine_boundary(volume_id, self.key.object_id, axis, masks)
-            self._submit(JobKind.REFINE, self.key, request)
-            self._set_status(Status(Phase.REFINING, _("Refining the boundary..."), fraction=0.0))
-            return True
-        return False
-
     def cancel(self) -> None:
-        """Stop what runs; every slice that is done stays."""
-        self.cancel_running(JobKind.PROPAGATE, JobKind.REFINE, JobKind.PREVIEW)
+        """Stop what runs; every slice that is done stays, and so do the prompts."""
+        self.cancel_running()
+        for request, job in tuple(self._jobs.items()):
+            if (
+                job.kind is JobKind.PREVIEW
+            ):  # it may wait for the volume or the model; its answer is not wanted any more
+                del self._jobs[request]
+                job.cancelled = True
+                self._push_end(job)
+        self._set_running_status()
 
     def cancel_running(self, *kinds: JobKind) -> None:
-        """Stop what runs of these kinds."""
+        """Stop propagation and refinement (or what runs of these kinds)."""
+        kinds = kinds or (JobKind.PROPAGATE, JobKind.REFINE)
+        if JobKind.REFINE in kinds:
+            self.stop_collecting()
         if any(job.kind in kinds and not job.finished for job in self._jobs.values()):
             self.client.cancel()
 
@@ -237,10 +224,11 @@ class PromptsMixin:
 
     def _keep_for_later(self, key: ObjectKey) -> None:
         self._unsent.add(key)
-        self.undo.prompts_changed(key, self.stored_prompts(key))
+        self._record_prompts_now(key, self.stored_prompts(key))
 
     def _prompts_changed(self) -> None:
         self.prompt_note = ""
+        self.stop_collecting()
         self._show_prompts()
         self.listeners.tell(Change.PROMPTS)
         self.listeners.tell(Change.REVIEW)

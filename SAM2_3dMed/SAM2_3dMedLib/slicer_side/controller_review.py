@@ -52,10 +52,9 @@ class ReviewMixin:
         source, writer = self.source, self._writer
         count = source.array.shape[2 - axis] if source is not None else 0
         for index in range(count):
-            segmentation = self.scene.GetNodeByID(key.segmentation_id)
-            gone = segmentation is None or segmentation.GetSegmentation().GetSegment(key.segment_id) is None
-            if gone or self.source is not source or self._writer is not writer or not self._transform_is_linear():
+            if not self._still_there(key, source, writer):
                 return
+            segmentation = self.scene.GetNodeByID(key.segmentation_id)
             yield index, checksum(writer.slice_mask(segmentation, key.segment_id, source, axis, index))
 
     def mark_edited(self, key: ObjectKey, indices: set[int]) -> None:

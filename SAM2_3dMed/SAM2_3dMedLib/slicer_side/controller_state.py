@@ -99,6 +99,11 @@ class Listeners:
 class JobKind(Enum):
     """What a request to the worker is for; decides what is done with its answers."""
 
+    @property
+    def writes(self) -> bool:
+        """True when its answers go into the segment."""
+        return self in (JobKind.PREVIEW, JobKind.PROPAGATE, JobKind.REFINE)
+
     PREVIEW = auto()  # answers are written to the segment
     RESTORE = auto()  # the worker learns prompts whose result already stands in the segment: answers are dropped
     PROPAGATE = auto()
@@ -122,6 +127,7 @@ class Job:
     follows: Job | None = None
     finished: bool = False
     cancelled: bool = False
+    failed: bool = False
 
     @property
     def action(self) -> Job:

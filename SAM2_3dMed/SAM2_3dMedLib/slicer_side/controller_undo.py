@@ -50,6 +50,10 @@ class UndoMapping:
         if key in self._current:
             self._remember(key, self._current[key], prompts)
 
+    def prompts(self, key: ObjectKey) -> tuple | None:
+        """The prompts that belong to the step the segment stands at; None when it is not followed."""
+        return self._prompts.get((key, self._current[key])) if key in self._current else None
+
     def stepped(self, key: ObjectKey, segmentation_node) -> tuple | None:
         """The prompts to restore when the editor has undone or redone our action; None when it has not."""
         if key not in self._current:

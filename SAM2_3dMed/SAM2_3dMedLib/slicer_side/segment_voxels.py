@@ -38,26 +38,6 @@ def read_voxels(segmentation_node: Any, segment_id: str, grid: SegmentGrid, exte
     return values
 
 
-def filled_extent(segmentation_node: Any, segment_id: str, grid: SegmentGrid) -> Extent | None:
-    """An extent of the grid that holds all of the segment's voxels (it may be larger), None for an empty segment."""
-    stored = _stored(segmentation_node, segment_id)
-    if stored is None:
-        return None
-    image, label = stored
-    if not _same_lattice(image, grid):
-        return grid.extent
-    array = _array(image)
-    planes = [k for k in range(array.shape[0]) if (array[k] == label).any()]
-    if not planes:
-        return None
-    e = image.GetExtent()
-    low = [max(value, bound) for value, bound in zip((e[0], e[2], e[4] + planes[0]), grid.extent[0::2], strict=True)]
-    high = [min(value, bound) for value, bound in zip((e[1], e[3], e[4] + planes[-1]), grid.extent[1::2], strict=True)]
-    if any(a > b for a, b in zip(low, high, strict=True)):
-        return None
-    return low[0], high[0], low[1], high[1], low[2], high[2]
-
-
 def _stored(segmentation_node: Any, segment_id: str) -> tuple[Any, int] | None:
     """The stored label map and the segment's value in it; None when there is no voxel."""
     name = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
@@ -82,23 +62,39 @@ def _same_lattice(image: Any, grid: SegmentGrid) -> bool:
 
 
 def _resampled(image: Any, label: int, grid: SegmentGrid, extent: Extent) -> Any:
-    """The label map of a segment on another grid, resampled (nearest neighbor) to `extent` of ours; values 0 and 1."""
-    only = slicer.vtkOrientedImageData()
-    threshold = vtk.vtkImageThreshold()
-    threshold.SetInputData(image)
-    threshold.ThresholdBetween(label, label)
-    threshold.SetInValue(1)
-    threshold.SetOutValue(0)
-    threshold.SetOutputScalarTypeToUnsignedChar()
-    threshold.Update()
-    matrix = vtk.vtkMatrix4x4()
-    image.GetImageToWorldMatrix(matrix)
-    only.ShallowCopy(threshold.GetOutput())
-    only.SetGeometryFromImageToWorldMatrix(matrix)
+    """The label map of a segment on another grid, resampled (nearest neighbor) to `extent` of ours; values 0 and 1.
+
+    Only the part around `extent` is looked at: one slice of a large label map takes some ms and not a hundred.
+    """
+    only = _cropped(image, label, grid, extent)
     shape = (extent[5] - extent[4] + 1, extent[3] - extent[2] + 1, extent[1] - extent[0] + 1)
     reference = oriented_image(grid, Region(extent, np.zeros(shape, dtype=bool)))
+    if only is None:
+        return reference
     output = slicer.vtkOrientedImageData()
     slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage(
         only, reference, output, False, False
     )
     return output
+
+
+def _cropped(image: Any, label: int, grid: SegmentGrid, extent: Extent) -> Any:
+    """The voxels of `label` around `extent` of our grid, on the label map's own grid; None: it does not reach there."""
+    matrix = vtk.vtkMatrix4x4()
+    image.GetImageToWorldMatrix(matrix)
+    ends = np.asarray(extent, dtype=float).reshape(3, 2) + np.array([-0.5, 0.5])
+    corners = np.stack(np.meshgrid(*ends, indexing="ij"), axis=-1).reshape(-1, 3)
+    to_image = np.linalg.inv(matrix_to_array(matrix)) @ grid.to_local
+    corners = corners @ to_image[:3, :3].T + to_image[:3, 3]
+    stored = np.asarray(image.GetExtent()).reshape(3, 2)
+    low = np.maximum(np.floor(corners.min(axis=0)).astype(int) - 1, stored[:, 0])
+    high = np.minimum(np.ceil(corners.max(axis=0)).astype(int) + 1, stored[:, 1])
+    if (low > high).any():
+        return None
+    part = tuple(slice(low[axis] - stored[axis, 0], high[axis] - stored[axis, 0] + 1) for axis in (2, 1, 0))
+    only = slicer.vtkOrientedImageData()
+    only.SetExtent(*(int(value) for value in np.stack([low, high], axis=1).ravel()))
+    only.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 1)
+    numpy_support.vtk_to_numpy(only.GetPointData().GetScalars())[:] = (_array(image)[part] == label).ravel()
+    only.SetGeometryFromImageToWorldMatrix(matrix)
+    return only

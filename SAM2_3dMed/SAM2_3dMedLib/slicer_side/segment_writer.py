@@ -8,7 +8,7 @@ x 300: a few ms against 0.3-1.1 s for the whole array).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from .crop_masking import CropMasking, erasing_gives_back
 from .segment_grid import Extent, Region, SegmentGrid, WriteRefused, grid_of, oriented_image, reference_geometry
 from .segment_targets import SegmentTarget
-from .segment_voxels import filled_extent, read_voxels
+from .segment_voxels import read_voxels
 from .translation import _
 from .volume_source import VolumeSource
 from .written_voxels import TAG, WrittenAction, WrittenVoxels, read_step
@@ -78,6 +78,25 @@ class SegmentWriter:
     @property
     def in_action(self) -> bool:
         return self._action is not None
+
+    @property
+    def overtaken(self) -> bool:
+        """True when the segment no longer stands at the action that is open: the user has undone it."""
+        action = self._action
+        if action is None or action.record is None:
+            return False
+        node = slicer.mrmlScene.GetNodeByID(action.segmentation_id)
+        return read_step(_segment(node, action.segment_id)) != action.record.step
+
+    def mark_step(self) -> None:
+        """Make the open action an undo step although no voxel changed: a prompt that the model answers with nothing
+        new is an action of the user's, too. ValueError without an action, TargetGone as `write_slice`.
+        """
+        if self._action is None:
+            raise ValueError("mark_step needs begin_action")
+        node = slicer.mrmlScene.GetNodeByID(self._action.segmentation_id)
+        _segment(node, self._action.segment_id)
+        self._record(self._action, node)
 
     def begin_action(
         self, segmentation_node: Any, segment_id: str, source: VolumeSource, mode: WriteMode = WriteMode.ADD
@@ -213,24 +232,14 @@ class SegmentWriter:
         region = Region(extent, read_voxels(segmentation_node, segment_id, grid, extent))
         return grid.sample_to_slice(int(axis), int(index), region)
 
-    def segment_slices(
+    def slice_steps(
         self, segmentation_node: Any, segment_id: str, source: VolumeSource, axis: int
-    ) -> dict[int, NDArray[np.bool_]]:
-        """The segment's masks on the slices of the source volume that hold it."""
-        _segment(segmentation_node, segment_id)
-        grid = grid_of(segmentation_node, source)
-        extent = filled_extent(segmentation_node, segment_id, grid)
-        if extent is None:
-            return {}
-        corners = np.array(
-            [[extent[a], extent[2 + b], extent[4 + c]] for a in (0, 1) for b in (0, 1) for c in (0, 1)], dtype=float
-        )
-        along = (corners @ grid.to_volume[:3, :3].T + grid.to_volume[:3, 3])[:, int(axis)]
-        first = max(int(np.floor(along.min())), 0)
-        last = min(int(np.ceil(along.max())), source.shape_ijk[int(axis)] - 1)
-        region = Region(extent, read_voxels(segmentation_node, segment_id, grid, extent))
-        masks = {index: grid.sample_to_slice(int(axis), index, region) for index in range(first, last + 1)}
-        return {index: mask for index, mask in masks.items() if mask.any()}
+    ) -> Iterator[tuple[int, NDArray[np.bool_]]]:
+        """(index, mask) of each slice along an axis, one a step of some ms: a large segment takes longer in all than
+        the window may stand still.
+        """
+        for index in range(source.shape_ijk[int(axis)]):
+            yield index, self.slice_mask(segmentation_node, segment_id, source, axis, index)
 
     def _record(self, action: _Action, node: Any) -> WrittenAction:
         """The state for undo, and the name of this action in the segment's tag: once for each action, before the

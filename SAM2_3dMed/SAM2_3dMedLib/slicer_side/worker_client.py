@@ -186,8 +186,10 @@ class WorkerClient:
     def read_confidence(self, volume_id: str, object_id: str) -> int:
         return self._send(m.ReadConfidence(self._next_number(), volume_id, object_id))
 
-    def refine_boundary(self, volume_id: str, object_id: str, axis: int, masks: Mapping[int, np.ndarray]) -> int:
-        slices = tuple(m.IndexedMask(int(index), m.MaskCrop.of(mask)) for index, mask in sorted(masks.items()))
+    def refine_boundary(self, volume_id: str, object_id: str, axis: int, masks: Mapping[int, Any]) -> int:
+        """`masks`: bool arrays, or `MaskCrop` where they were packed before, in steps."""
+        crops = {int(i): mask if isinstance(mask, m.MaskCrop) else m.MaskCrop.of(mask) for i, mask in masks.items()}
+        slices = tuple(m.IndexedMask(index, crop) for index, crop in sorted(crops.items()))
         return self._send(m.RefineBoundary(self._next_number(), volume_id, object_id, int(axis), slices))
 
     def cancel(self) -> None:
