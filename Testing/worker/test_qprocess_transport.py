@@ -60,6 +60,23 @@ def test_prompts_propagation_crash_and_stop_over_qprocess(qt_side):
     assert client.state is ClientState.STOPPED
 
 
+def test_processes_that_ended_are_deleted_and_not_collected():
+    application = QtCore.QCoreApplication.instance() or QtCore.QCoreApplication([])
+    loop, gone, ended = QtLoop(QtCore), [], []
+    for _ in range(3):
+        transport = QProcessTransport(QtCore)
+        transport._process.destroyed.connect(lambda *_: gone.append(True))
+        transport.on_ended = ended.append
+        transport.start([sys.executable, "-c", "print('hello')"])
+        loop.run(lambda: len(gone) == len(ended) > 0, 20)
+        transport.poll()  # the client's clock may look once more
+        transport.write(b"late")
+        assert transport.wait(0.1)
+    assert ended == ["exit code 0"] * 3
+    assert len(gone) == 3
+    application.processEvents()
+
+
 def test_a_program_that_is_not_there_fails_with_a_sentence_over_qprocess(weights):
     application = QtCore.QCoreApplication.instance() or QtCore.QCoreApplication([])
     side = Slicer(["/nonexistent/PythonSlicer"], lambda: QProcessTransport(QtCore), QtLoop(QtCore))

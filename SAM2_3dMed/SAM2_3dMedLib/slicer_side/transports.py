@@ -51,11 +51,17 @@ class QProcessTransport:
         self.on_ended: Callable[[str], None] = _ignore
         self._ended = False
         self._started = False
+        self._qt = qt
         self._process = qt.QProcess()
-        self._process.readyReadStandardOutput.connect(self._read_output)
-        self._process.readyReadStandardError.connect(self._read_log)
-        self._process.finished.connect(self._finished)
-        self._process.errorOccurred.connect(self._error_occurred)
+        # Kept, so that the same objects are disconnected: a connection keeps the process and this object alive.
+        self._connections = [
+            (self._process.readyReadStandardOutput, self._read_output),
+            (self._process.readyReadStandardError, self._read_log),
+            (self._process.finished, self._finished),
+            (self._process.errorOccurred, self._error_occurred),
+        ]
+        for signal, slot in self._connections:
+            signal.connect(slot)
 
     def start(self, command: list[str]) -> None:
         self._process.start(command[0], command[1:])
@@ -86,6 +92,12 @@ class QProcessTransport:
     def wait(self, seconds: float) -> bool:
         return self._ended or bool(self._process.waitForFinished(int(seconds * 1000))) or self._ended
 
+    def _release(self) -> None:
+        for signal, slot in self._connections:
+            signal.disconnect(slot)
+        self._connections.clear()
+        self._process.deleteLater()
+
     def _read_output(self, *_: Any) -> None:
         data = _to_bytes(self._process.readAllStandardOutput())
         if data:
@@ -109,6 +121,9 @@ class QProcessTransport:
     def _end(self, how: str) -> None:
         if not self._ended:
             self._ended = True
+            # Not now: this may run inside a signal of the process, and Qt is not done with it. The timer keeps this
+            # object alive until then, also when the client has let go of it.
+            self._qt.QTimer.singleShot(0, self._release)
             self.on_ended(how)
 
 
