@@ -97,8 +97,9 @@ def test_a_run_cut_in_two_takes_the_same_steps_as_one_in_one_piece(packs, tmp_pa
     pieces = sorted((tmp_path / "whole").glob("compact.*"))
     assert len(pieces) <= 7
     assert all(piece.stat().st_size <= 15 * 2**20 for piece in pieces)
-    steps = export(tmp_path / "whole", tmp_path / "out.safetensors", CheckpointMetadata("small"))
-    network, _ = load_checkpoint(tmp_path / "out.safetensors")
+    weights = tmp_path / "not yet there" / "out.safetensors"
+    steps = export(tmp_path / "whole", weights, CheckpointMetadata("small"))
+    network, _ = load_checkpoint(weights)
     assert steps == 3
     assert all(torch.isfinite(value).all() for value in network.state_dict().values())
 

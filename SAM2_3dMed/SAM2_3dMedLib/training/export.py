@@ -29,6 +29,7 @@ def export(resume: Path, output: Path, metadata: CheckpointMetadata, image_size:
     weights = {name.removeprefix("weights."): t.float() for name, t in tensors.items() if name.startswith("weights.")}
     weights |= {name.removeprefix("average."): t.float() for name, t in tensors.items() if name.startswith("average.")}
     network.load_state_dict(weights)
+    output.parent.mkdir(parents=True, exist_ok=True)
     save_checkpoint(output, network, metadata)
     return int(facts["progress"]["step"])
 
