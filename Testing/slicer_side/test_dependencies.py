@@ -154,3 +154,31 @@ def test_importing_the_slicer_side_imports_neither_torch_nor_qt(module):
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.strip() == "[]"
+
+
+def test_every_sentence_that_users_read_can_be_translated(monkeypatch):
+    """The module is loaded again under a translation that marks what went through it; nothing unmarked is shown."""
+    import importlib.util
+    import sys
+
+    from SAM2_3dMedLib.slicer_side import translation
+
+    monkeypatch.setattr(translation, "_", lambda text: f"<{text}>")
+    specification = importlib.util.spec_from_file_location(
+        "SAM2_3dMedLib.slicer_side.dependencies_translated", dependencies.__file__
+    )
+    translated = importlib.util.module_from_spec(specification)
+    monkeypatch.setitem(sys.modules, specification.name, translated)
+    specification.loader.exec_module(translated)
+    monkeypatch.setattr(translated, "is_installed", lambda requirement: False)
+    monkeypatch.setattr(translated.importlib.util, "find_spec", lambda name: None)
+    plan = translated.plan_installation()
+    shown = [r.reason for r in translated.REQUIREMENTS] + [plan.blocked] + [step.title for step in plan.steps]
+    shown += [step.detail for step in plan.steps if step.key != "packages"]  # there it is names of packages
+    said = []
+    for code, key in ((0, "torch"), (1, "sam2")):
+        step = next(step for step in plan.steps if step.key == key)
+        run = translated._Installation(plan, said.append, None, lambda ok, sentence: shown.append(sentence), None, None)
+        run._check(step, code)
+    assert len(shown) == 6 + 1 + 3 + 2 + 2
+    assert [text for text in shown if not text.startswith("<")] == ["SAM 2"]  # a name

@@ -16,6 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from .translation import _
+
 PENDING_SETTING = "SAM2_3dMed/InstallationPending"
 # The source archive on PyPI; its sam2/ folder equals Meta's repository file by file.
 SAM2_REQUIREMENT = "sam2==1.1.0"
@@ -59,13 +61,13 @@ class InstallPlan:
 
 
 # Sizes of the downloads for Python 3.12, Linux, November 2026. torch: the CPU build 200 MB, with CUDA 2-3 GB.
-TORCH = Requirement("torch>=2.5", "torch", 2500.0, "computes the segmentation (200 MB without a GPU)")
-SAM2 = Requirement(SAM2_REQUIREMENT, "sam2", 0.2, "the network's building blocks")
+TORCH = Requirement("torch>=2.5", "torch", 2500.0, _("computes the segmentation (200 MB without a GPU)"))
+SAM2 = Requirement(SAM2_REQUIREMENT, "sam2", 0.2, _("the network's building blocks"))
 SMALL_PACKAGES = (
-    Requirement("hydra-core>=1.3", "hydra", 0.4, "imported by sam2"),
-    Requirement("iopath>=0.1.10", "iopath", 0.1, "imported by sam2"),
-    Requirement("pillow>=10", "PIL", 7.0, "imported by sam2"),
-    Requirement("tqdm>=4.66", "tqdm", 0.1, "imported by sam2"),
+    Requirement("hydra-core>=1.3", "hydra", 0.4, _("imported by sam2")),
+    Requirement("iopath>=0.1.10", "iopath", 0.1, _("imported by sam2")),
+    Requirement("pillow>=10", "PIL", 7.0, _("imported by sam2")),
+    Requirement("tqdm>=4.66", "tqdm", 0.1, _("imported by sam2")),
 )
 REQUIREMENTS = (TORCH, *SMALL_PACKAGES, SAM2)
 
@@ -93,18 +95,19 @@ def plan_installation() -> InstallPlan:
     steps = []
     blocked = ""
     if TORCH in missing:
-        title = "PyTorch, through the PyTorch extension"
-        steps.append(InstallStep("torch", title, TORCH.size_mb, "200 MB for CPU or Apple, 2-3 GB with CUDA.", (TORCH,)))
+        title = _("PyTorch, through the PyTorch extension")
+        detail = _("200 MB for CPU or Apple, 2-3 GB with CUDA.")
+        steps.append(InstallStep("torch", title, TORCH.size_mb, detail, (TORCH,)))
         if importlib.util.find_spec("PyTorchUtils") is None:
-            blocked = (
+            blocked = _(
                 "Install the extension PyTorch in the Extensions Manager first, then restart Slicer and come back."
             )
     small = tuple(requirement for requirement in missing if requirement in SMALL_PACKAGES)
     if small:
         names = ", ".join(requirement.name for requirement in small)
-        steps.append(InstallStep("packages", "Small packages", sum(r.size_mb for r in small), names, small))
+        steps.append(InstallStep("packages", _("Small packages"), sum(r.size_mb for r in small), names, small))
     if SAM2 in missing:
-        detail = "From PyPI, pure Python, built without CUDA and without a second torch."
+        detail = _("From PyPI, pure Python, built without CUDA and without a second torch.")
         steps.append(InstallStep("sam2", "SAM 2", SAM2.size_mb, detail, (SAM2,)))
     return InstallPlan(tuple(steps), blocked)
 
@@ -211,12 +214,13 @@ class _Installation:
         if not self._steps:
             self._settings.setValue(PENDING_SETTING, False)
             self._progress(self._total, self._total, "")
-            self._finished(True, "Everything is installed.")
+            self._finished(True, _("Everything is installed."))
             return
         step = self._steps[0]
         self._progress(self._total - len(self._steps), self._total, step.title)
         if self._tools.busy():
-            self._fail("Another installation is running in Slicer: wait until it is done, then press Install again.")
+            sentence = _("Another installation is running in Slicer: wait until it is done, then press Install again.")
+            self._fail(sentence)
         elif step.key == "torch":
             self._install_torch(step)
         else:
@@ -227,11 +231,12 @@ class _Installation:
             accepted = self._tools.install_torch()
         except Exception as error:  # whatever the other extension raises becomes a sentence here; nothing is hidden
             self._log(f"{type(error).__name__}: {error}")
-            self._fail(f"The PyTorch extension could not install torch ({error}): try it in its own module PyTorch.")
+            sentence = _("The PyTorch extension could not install torch ({reason}): try it in its own module PyTorch.")
+            self._fail(sentence.format(reason=error))
             return
         if not accepted:
             self._settings.setValue(PENDING_SETTING, False)
-            self._fail("The installation of PyTorch was declined: press Install to go on.")
+            self._fail(_("The installation of PyTorch was declined: press Install to go on."))
             return
         self._check(step, 0)
 
@@ -246,7 +251,8 @@ class _Installation:
                 names = [requirement.name for requirement in step.requirements]
                 self._tools.pip_install(names, self._log, completed)
         except (RuntimeError, OSError, ValueError) as error:
-            self._fail(f"pip could not be started ({error}): see the log, then press Install again.")
+            sentence = _("pip could not be started ({reason}): see the log, then press Install again.")
+            self._fail(sentence.format(reason=error))
 
     def _check(self, step: InstallStep, code: int) -> None:
         importlib.invalidate_caches()
@@ -254,13 +260,17 @@ class _Installation:
         if not absent:
             self.next_step()
         elif code == 0 and step.key == "torch":
-            self._fail("PyTorch is installed and can be used after a restart of Slicer: the installation then goes on.")
+            sentence = _(
+                "PyTorch is installed and can be used after a restart of Slicer: the installation then goes on."
+            )
+            self._fail(sentence)
         else:
             names = ", ".join(absent)
-            self._fail(
-                f"{names} could not be installed (pip ended with code {code}): check the network or proxy, "
+            sentence = _(
+                "{names} could not be installed (pip ended with code {code}): check the network or proxy, "
                 "see the log, then press Install again."
             )
+            self._fail(sentence.format(names=names, code=code))
 
     def _fail(self, sentence: str) -> None:
         self._finished(False, sentence)
