@@ -2,6 +2,7 @@
 # ruff: noqa: N802, PT009
 
 import numpy as np
+import qt
 import SAM2_3dMedTestTools as tools  # not `from`: a test class in this namespace would be run as a test of its own
 import slicer
 
@@ -49,6 +50,33 @@ class SAM2_3dMedWorkflowTest(tools.ToolTest):  # noqa: N801
         self.editor.redo()
         self.waitFor(lambda: len(self.controller.prompts) == 1, "the prompt comes back with the redo")
         self.assertTrue((self.voxels() == after).all())
+
+    def test_aPromptThatChangesNoVoxelIsUndoneToo(self):
+        i, j, k = self.middleOf(LIVER)
+        self.click((i, j, k))
+        before = self.voxels()
+        self.controller.clear_prompts()
+        slicer.app.processEvents()
+        self.assertEqual(len(self.controller.prompts), 0)
+        self.editor.undo()
+        self.waitFor(lambda: len(self.controller.prompts) == 1, "the prompts come back with one undo")
+        self.assertTrue((self.voxels() == before).all())
+
+    def test_escapeBelongsToTheToolOnlyWhileItRuns(self):
+        def owners():
+            found = slicer.util.mainWindow().findChildren(qt.QShortcut)
+            return [shortcut for shortcut in found if shortcut.key.toString() == "Esc" and shortcut.enabled]
+
+        idle = len(owners())
+        self.assertGreaterEqual(idle, 1)  # the editor's own
+        self.boxAround(LIVER)
+        self.controller.propagate()
+        self.waitFor(lambda: len(self.slicesWithVoxels()) >= 2, "it runs")
+        self.assertEqual(len(owners()), 1)  # two would be ambiguous to Qt, and neither would be activated
+        self.controller.cancel()
+        self.waitUntilDone()
+        self.assertEqual(len(owners()), idle)
+        self.assertEqual(self.editor.activeEffect().name, tools.EFFECT)
 
     def test_propagationIsOneUndoStepAndLeavesTheNeighborAlone(self):
         neighbor = self.addSegment("neighbor")

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import slicer
 
+from .application import application_if_used
+
 EFFECT_NAME = "SAM2-3dMed"
 EDITOR_NODE_TAG = "SegmentEditor"  # the node that Slicer's Segment Editor module uses: one choice of segment in both
 
@@ -109,4 +111,7 @@ class EditorPanel:
         """The module widget goes away (reload, end of the application)."""
         self._factory.disconnect("effectRegistered(QString)", self.effectRegistered)
         self.exit()
+        used = application_if_used()
+        if used is not None:
+            used.controller.write_waiting()  # through this editor, which is gone after this
         self.editor.deleteLater()  # a reload would leave it hidden, following the same node as its successor
