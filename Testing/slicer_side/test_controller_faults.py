@@ -11,7 +11,7 @@ from SAM2_3dMedLib.slicer_side import engine_settings  # noqa: E402
 from SAM2_3dMedLib.slicer_side.client_events import WorkerLost  # noqa: E402
 from SAM2_3dMedLib.slicer_side.controller_state import Phase  # noqa: E402
 from stand_in_worker import StandInWorker  # noqa: E402
-from tool_bench import SHAPE, ToolBench  # noqa: E402
+from tool_bench import SHAPE, ToolBench, active_bench  # noqa: E402
 
 CENTER = (SHAPE[2] // 2, SHAPE[1] // 2, SHAPE[0] // 2)
 
@@ -23,11 +23,7 @@ def no_weights_needed(monkeypatch):
 
 @pytest.fixture
 def bench():
-    made = ToolBench(StandInWorker)
-    made.activate()
-    made.add_view("Axial", made.world(*CENTER))
-    made.session.refresh_views()
-    made.run()
+    made = active_bench(StandInWorker)
     yield made
     made.close()
 

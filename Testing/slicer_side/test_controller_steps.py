@@ -13,17 +13,13 @@ from SAM2_3dMedLib.slicer_side.controller_state import Phase  # noqa: E402
 from SAM2_3dMedLib.worker import messages  # noqa: E402
 from stand_in_worker import StandInWorker  # noqa: E402
 from test_controller import CENTER, click_at, paint  # noqa: E402
-from tool_bench import SHAPE, ToolBench  # noqa: E402
+from tool_bench import SHAPE, active_bench  # noqa: E402
 
 
 @pytest.fixture
 def bench(monkeypatch):
     monkeypatch.setattr(engine_settings.EngineSettings, "weights", property(lambda self: Path("stand-in")))
-    made = ToolBench(StandInWorker)
-    made.activate()
-    made.add_view("Axial", made.world(*CENTER))
-    made.session.refresh_views()
-    made.run()
+    made = active_bench(StandInWorker)
     yield made
     made.close()
 

@@ -16,13 +16,13 @@ slicer = pytest.importorskip("slicer", reason="needs the wheel slicer-core in it
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 pytest.importorskip("PySide6.QtUiTools", reason="needs PySide6 for real Qt widgets")
 
-import test_effect_panel as effect_test  # noqa: E402
+import effect_bench  # noqa: E402
 from PySide6 import QtCore, QtUiTools  # noqa: E402
 from SAM2_3dMedLib.weights import manifest  # noqa: E402
 
-world = effect_test.world
-end_without_teardown = effect_test.end_without_teardown
-MODULE_FILE = effect_test.REPOSITORY / "SAM2_3dMed" / "SAM2_3dMed.py"
+world = effect_bench.world
+end_without_teardown = effect_bench.end_without_teardown
+MODULE_FILE = effect_bench.REPOSITORY / "SAM2_3dMed" / "SAM2_3dMed.py"
 UI_FILE = MODULE_FILE.parent / "Resources" / "UI" / "SAM2_3dMed.ui"
 
 
@@ -71,7 +71,7 @@ class EditorWidget:
         self.calls.append("deleteLater")
 
     def __getattr__(self, name):
-        api = effect_test.pythonqt.read_api(effect_test.API_FILE)["slicer.qMRMLSegmentEditorWidget"]
+        api = effect_bench.pythonqt.read_api(effect_bench.API_FILE)["slicer.qMRMLSegmentEditorWidget"]
         if api.get(name) != "method":
             raise AttributeError(name)
         return lambda *arguments: self.calls.append(name)
@@ -229,7 +229,7 @@ def test_opening_the_module_activates_the_effect_and_starts_the_engine_only_then
     assert module.ui.engineLabel.text == "CPU (stand-in)"
     assert module.ui.sampleFrame.isHidden()
     assert module.ui.installFrame.isHidden()
-    effect_test.click(world)
+    effect_bench.click(world)
     assert world.bench.voxels("A").any()
     module.widget.exit()
     assert world.bench.editor.GetActiveEffectName() == ""
@@ -239,7 +239,7 @@ def test_opening_the_module_activates_the_effect_and_starts_the_engine_only_then
 def test_device_and_model_reach_the_engine_and_prompts_stay(module, world):
     module.widget.enter()
     world.bench.run()
-    effect_test.click(world)
+    effect_bench.click(world)
     module.node.choose(device="CPU")
     world.bench.run()
     assert world.application().controller.settings.device == "cpu"

@@ -11,7 +11,7 @@ from SAM2_3dMedLib.slicer_side import engine_settings  # noqa: E402
 from SAM2_3dMedLib.slicer_side.review import ReviewState, SliceReview  # noqa: E402
 from SAM2_3dMedLib.slicer_side.review_strip import DOUBT, ReviewStrip  # noqa: E402
 from stand_in_worker import StandInWorker  # noqa: E402
-from tool_bench import SHAPE, ToolBench  # noqa: E402
+from tool_bench import SHAPE, active_bench  # noqa: E402
 
 CENTER = (SHAPE[2] // 2, SHAPE[1] // 2, SHAPE[0] // 2)
 
@@ -19,11 +19,7 @@ CENTER = (SHAPE[2] // 2, SHAPE[1] // 2, SHAPE[0] // 2)
 @pytest.fixture
 def bench(monkeypatch):
     monkeypatch.setattr(engine_settings.EngineSettings, "weights", property(lambda self: Path("stand-in")))
-    made = ToolBench(StandInWorker)
-    made.activate()
-    made.add_view("Axial", made.world(*CENTER))
-    made.add_view("Sagittal", made.world(*CENTER))
-    made.session.refresh_views()
+    made = active_bench(StandInWorker, ("Axial", "Sagittal"))
     view = made.views["Axial"]
     view.click(*view.display_position(made.world(*CENTER)))
     made.run()

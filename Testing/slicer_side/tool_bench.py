@@ -130,3 +130,14 @@ def add_oblique_view(bench: ToolBench, angle_degrees: float, through) -> slice_v
     slicer_node = view.node
     assert isinstance(slicer_node, slicer.vtkMRMLSliceNode)
     return view
+
+
+def active_bench(worker, views=("Axial",)) -> ToolBench:
+    """A bench whose effect is active, with these views through the middle of the volume."""
+    made = ToolBench(worker)
+    made.activate()
+    for orientation in views:
+        made.add_view(orientation, made.world(SHAPE[2] // 2, SHAPE[1] // 2, SHAPE[0] // 2))
+    made.session.refresh_views()
+    made.run()
+    return made
