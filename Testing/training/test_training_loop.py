@@ -11,12 +11,16 @@ from SAM2_3dMedLib.network.checkpoint import CheckpointMetadata, load_checkpoint
 from SAM2_3dMedLib.training.batches import BatchMaker
 from SAM2_3dMedLib.training.clip_forward import ClipForward, PromptSettings
 from SAM2_3dMedLib.training.export import export
-from SAM2_3dMedLib.training.loop import Trainer, TrainingError, learning_rate, main
+from SAM2_3dMedLib.training.loop import main
 from SAM2_3dMedLib.training.losses import LossWeights
 from SAM2_3dMedLib.training.pack import CaseInfo, PackedCase, _compress, write_pack
 from SAM2_3dMedLib.training.recipe import RecipeError, read_recipe, recipe_from_dict
-from SAM2_3dMedLib.training.state import StateError, TrainState, read_state
+from SAM2_3dMedLib.training.run_log import RunLog
+from SAM2_3dMedLib.training.schedule import learning_rate
+from SAM2_3dMedLib.training.state import StateError, TrainState
+from SAM2_3dMedLib.training.state_files import read_state
 from SAM2_3dMedLib.training.store import CaseStore, load_store
+from SAM2_3dMedLib.training.trainer import Trainer, TrainingError
 from SAM2_3dMedLib.training.travel import sam2_memories
 
 CPU = torch.device("cpu")
@@ -58,6 +62,26 @@ def _small_recipe(**changes):
     return recipe_from_dict({**SMALL, **changes})
 
 
+class _Facts:
+    """Keeps what a run tells."""
+
+    def __init__(self) -> None:
+        self.all: list[dict] = []
+
+    def write(self, facts) -> None:
+        self.all.append(dict(facts))
+
+
+class _StopAfter:
+    """Asks a run to stop once it has logged so many steps: it does after the next one."""
+
+    def __init__(self, trainer: Trainer, steps: int) -> None:
+        self.trainer, self.steps = trainer, steps
+
+    def write(self, facts) -> None:
+        self.trainer.stop_requested = facts["step"] >= self.steps
+
+
 def _losses(log: Path) -> list[float]:
     return [json.loads(line)["total"] for line in log.read_text().splitlines() if "total" in line]
 
@@ -70,27 +94,16 @@ def test_a_run_cut_in_two_takes_the_same_steps_as_one_in_one_piece(packs, tmp_pa
     assert len(expected) == 3
 
     store = load_store([packs / "part0.npz"], CPU)
-    first = Trainer(_small_recipe(), store, CPU, tmp_path / "cut.jsonl")
-    stop_after = iter([False] * 1)
-
-    class Stop(Exception):  # noqa: N818
-        pass
-
-    original = first._write
-
-    def write_then_stop(facts):
-        original(facts)
-        if next(stop_after, True):
-            raise Stop
-
-    first._write = write_then_stop
-    with pytest.raises(Stop):
-        first.run(deadline=float("inf"))
+    log = RunLog(tmp_path / "cut.jsonl")
+    first = Trainer(_small_recipe(), store, CPU, [log])
+    first.sinks.append(_StopAfter(first, steps=1))
+    first.run()
+    assert first.state.progress.step == 2
     first.save(tmp_path / "state")
 
-    second = Trainer(_small_recipe(), store, CPU, tmp_path / "cut.jsonl")
+    second = Trainer(_small_recipe(), store, CPU, [log])
     second.state.load(tmp_path / "state")
-    second.run(deadline=float("inf"))
+    second.run()
     assert second.finished
     assert _losses(tmp_path / "cut.jsonl") == pytest.approx(expected, rel=1e-4)
 
@@ -107,10 +120,9 @@ def test_a_run_cut_in_two_takes_the_same_steps_as_one_in_one_piece(packs, tmp_pa
 def test_training_on_one_kind_of_ball_lowers_the_loss(store):
     stage = {"name": "images", "kind": "images", "steps": 24, "batch": 4, "learning_rate": 1e-3, "warmup_steps": 5}
     stage |= {"synthetic_share": 0.0, "sampling": {"size": 64, "slices": 1, "whole_slice_share": 1.0}}
-    trainer = Trainer(_small_recipe(stages=[stage]), store, CPU, Path("unused"))
-    losses = []
-    trainer._write = lambda facts: losses.append(facts["dice"])
-    trainer.run(deadline=float("inf"))
+    told = _Facts()
+    Trainer(_small_recipe(stages=[stage]), store, CPU, [told]).run()
+    losses = [facts["dice"] for facts in told.all]
     assert np.mean(losses[-5:]) < 0.75 * np.mean(losses[:5])
 
 
@@ -150,13 +162,12 @@ def test_memories_follow_sam2s_policy_in_both_directions():
 
 def test_steps_without_a_finite_gradient_are_left_out_and_many_stop_the_run(store):
     stage = {**SMALL["stages"][0], "steps": 10}
-    trainer = Trainer(_small_recipe(max_bad_steps=3, stages=[stage]), store, CPU, Path("unused"))
-    trainer._write = lambda facts: None
+    trainer = Trainer(_small_recipe(max_bad_steps=3, stages=[stage]), store, CPU)
     parameter = trainer.state.network.sam_mask_decoder.mask_tokens.weight
     before = {name: value.clone() for name, value in trainer.state.network.named_parameters()}
     hook = parameter.register_hook(lambda gradient: gradient * float("nan"))
     with pytest.raises(TrainingError, match="3 steps in a row"):
-        trainer.run(deadline=float("inf"))
+        trainer.run()
     hook.remove()
     assert trainer.state.progress.skipped == 3
     for name, value in trainer.state.network.named_parameters():
@@ -181,10 +192,9 @@ def test_a_state_of_another_recipe_or_none_at_all_is_refused(tmp_path):
 
 
 def test_frozen_parameters_stay_as_they_are(store):
-    trainer = Trainer(_small_recipe(frozen=["image_encoder"]), store, CPU, Path("unused"))
-    trainer._write = lambda facts: None
+    trainer = Trainer(_small_recipe(frozen=["image_encoder"]), store, CPU)
     before = {name: value.clone() for name, value in trainer.state.network.named_parameters()}
-    trainer.run(deadline=float("inf"))
+    trainer.run()
     after = dict(trainer.state.network.named_parameters())
     assert all(torch.equal(before[name], after[name]) for name in before if name.startswith("image_encoder"))
     assert any(not torch.equal(before[name], after[name]) for name in before if name.startswith("sam_mask_decoder"))
@@ -227,5 +237,5 @@ def test_training_goes_on_from_the_bundled_weights() -> None:
     state = TrainState(recipe, CPU)
     published = load_checkpoint(weights)[0].state_dict()
     assert all(torch.equal(state.network.state_dict()[name], value) for name, value in published.items())
-    with pytest.raises(StateError, match="switches off"):
+    with pytest.raises(RecipeError, match="switches off"):
         TrainState(recipe_from_dict(SMALL | {"initial_weights": str(weights), "parts": {}}), CPU)

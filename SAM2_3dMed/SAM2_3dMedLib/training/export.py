@@ -15,7 +15,7 @@ from pathlib import Path
 from ..network.build import build_network
 from ..network.checkpoint import CheckpointMetadata, save_checkpoint
 from ..network.config import NetworkConfig
-from .state import StateError, read_state
+from .state_files import StateError, read_state
 
 
 def export(resume: Path, output: Path, metadata: CheckpointMetadata, image_size: int | None = None) -> int:

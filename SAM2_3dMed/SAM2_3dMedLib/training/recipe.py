@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -24,7 +25,8 @@ class Stage:
 
     Attributes:
         kind: "images" (every slice on its own) or "clips" (propagation with memory).
-        batch: clips per step; a step sees batch x sampling.slices images of sampling.size pixels.
+        batch: clips at once; each has sampling.slices images of sampling.size pixels.
+        accumulate: batches whose gradients are averaged for one step.
         learning_rate, final_learning_rate: start and end of a cosine, after a linear warm-up of `warmup_steps`.
         synthetic_share: clips whose target is synthetic.
     """
@@ -35,6 +37,7 @@ class Stage:
     sampling: SamplingSettings
     steps: int | None = None
     minutes: float | None = None
+    accumulate: int = 1
     learning_rate: float = 6e-4
     final_learning_rate: float = 1e-5
     warmup_steps: int = 200
@@ -48,6 +51,8 @@ class Stage:
             raise RecipeError(f"Stage '{self.name}': kind must be 'images' or 'clips', not '{self.kind}'.")
         if (self.steps is None) == (self.minutes is None):
             raise RecipeError(f"Stage '{self.name}': give either steps or minutes.")
+        if self.batch < 1 or self.accumulate < 1:
+            raise RecipeError(f"Stage '{self.name}': batch and accumulate must be at least 1.")
 
 
 @dataclass(frozen=True)
@@ -57,10 +62,14 @@ class Recipe:
     Attributes:
         network: size name of `network.config.network_config`.
         initial_weights: checkpoint to start from (ours, Meta's or MedSAM2's); none means from scratch.
-        frozen: parameters whose names start with one of these are not trained, e.g. "image_encoder".
+        frozen: parts of the network that are not trained, by their dotted names, e.g. "image_encoder".
+        unfrozen: parts within the frozen ones that are trained all the same, e.g. "image_encoder.neck".
         datasets: data sets of the packs to use; empty means all of them.
         precision: "bf16" (autocast) or "fp32".
-        holdout: share of the cases of each larger data set that is kept for the validation between chunks.
+        holdout: share of the cases of each larger data set that is kept for the validation, where none are given.
+        validation_clips: clips of the held-out cases that a validation looks at.
+        validate_every: steps between validations; 0: at the end of each stage.
+        save_every_seconds: time between two saved states.
         max_bad_steps: steps in a row without a finite gradient after which the run stops.
     """
 
@@ -70,6 +79,7 @@ class Recipe:
     parts: Parts = field(default_factory=Parts)
     initial_weights: str | None = None
     frozen: tuple[str, ...] = ()
+    unfrozen: tuple[str, ...] = ()
     datasets: tuple[str, ...] = ()
     seed: int = 1
     precision: str = "bf16"
@@ -78,6 +88,8 @@ class Recipe:
     ema_decay: float = 0.999
     holdout: float = 0.04
     validation_clips: int = 48
+    validate_every: int = 0
+    save_every_seconds: float = 240.0
     log_every: int = 20
     max_bad_steps: int = 20
 
@@ -86,6 +98,46 @@ class Recipe:
             raise RecipeError(f"precision must be 'bf16' or 'fp32', not '{self.precision}'.")
         if not self.stages:
             raise RecipeError("The recipe has no stages; give at least one.")
+
+
+# What may change while a run goes on: how long it takes and what is looked at on the way.
+_FREE_ENTRIES = frozenset({"log_every", "validation_clips", "validate_every", "save_every_seconds", "max_bad_steps"})
+_FREE_STAGE_ENTRIES = frozenset({"steps", "minutes"})
+
+
+@dataclass(frozen=True)
+class Difference:
+    """An entry in which two recipes differ."""
+
+    entry: str
+    saved: Any
+    given: Any
+
+
+def recipe_to_dict(recipe: Recipe) -> dict[str, Any]:
+    """The recipe as JSON has it: nested tables and lists."""
+    return json.loads(json.dumps(asdict(recipe)))
+
+
+def differing_entry(saved: Mapping[str, Any] | None, given: Mapping[str, Any]) -> Difference | None:
+    """The first entry that decides a run's results and differs between two `recipe_to_dict`; None when there is none.
+
+    Entries that only one of them knows are not compared: they came with another version of this software.
+    """
+    return _first_difference(saved, given, "", _FREE_ENTRIES) if saved else None
+
+
+def _first_difference(saved: Any, given: Any, where: str, free: frozenset[str] = frozenset()) -> Difference | None:
+    if isinstance(saved, Mapping) and isinstance(given, Mapping):
+        pairs = [
+            (f"{where}.{name}".strip("."), saved[name], given[name]) for name in saved if name in given.keys() - free
+        ]
+    elif isinstance(saved, list) and isinstance(given, list) and len(saved) == len(given):
+        pairs = [(f"{where}[{number}]", *both) for number, both in enumerate(zip(saved, given, strict=True))]
+    else:
+        return None if saved == given else Difference(where, saved, given)
+    inner = _FREE_STAGE_ENTRIES if where == "stages" else frozenset()
+    return next(filter(None, (_first_difference(one, other, name, inner) for name, one, other in pairs)), None)
 
 
 def recipe_from_dict(values: Mapping[str, Any]) -> Recipe:

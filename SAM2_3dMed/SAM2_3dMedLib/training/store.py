@@ -90,6 +90,11 @@ class CaseStore:
             groups[case.info.dataset].append(index)
         return dict(sorted(groups.items()))
 
+    def description(self) -> str:
+        """How many cases, and a checksum of which: the same for the same cases in the same order."""
+        names = "\n".join(f"{case.info.dataset}/{case.info.case} {case.info.shape}" for case in self.cases)
+        return f"{len(self.cases)} cases, checksum {zlib.crc32(names.encode()):08x}"
+
     def split_holdout(self, fraction: float) -> tuple[CaseStore, CaseStore]:
         """Divide into (training, holdout). The checksum of the patient decides, so a rerun divides alike.
 

@@ -1,7 +1,8 @@
-"""A quick look at held-out cases between chunks: IoU on prompted and on propagated slices, always of the same clips."""
+"""A quick look at held-out cases during a run: IoU on prompted and on propagated slices, always of the same clips."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,6 +23,12 @@ class QuickScores:
     point: float
     tracked_from_box: float
     score_accuracy: float
+
+    @property
+    def mean(self) -> float:
+        """Mean of the three IoU that are known: what the best weights are chosen by. NaN if none is."""
+        known = [value for value in (self.box, self.point, self.tracked_from_box) if not math.isnan(value)]
+        return sum(known) / len(known) if known else math.nan
 
 
 @torch.no_grad()
