@@ -142,6 +142,53 @@ def evaluate(
 
 
 @app.command()
+def benchmark(
+    output: Annotated[Path, typer.Option(metavar="DIR", help="Folder for benchmark.md, benchmark.json, cost.svg.")],
+    weights: WeightsOption = None,
+    size: Annotated[
+        list[str] | None, typer.Option(help="nano (bundled weights), tiny, large ... (random weights); may repeat.")
+    ] = None,
+    image_size: Annotated[
+        list[int] | None, typer.Option(help="Network input in pixels, 512 or 1024; may repeat.")
+    ] = None,
+    slices: Annotated[list[int] | None, typer.Option(help="Slices of the phantom, default 60; may repeat.")] = None,
+    side: Annotated[int, typer.Option(help="Rows and columns of the phantom.")] = 512,
+    image: Annotated[Path | None, typer.Option(metavar="IMAGE", help="A volume instead of the phantom.")] = None,
+    device: DeviceOption = DeviceName.AUTO,
+    dtype: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
+    repeats: Annotated[int, typer.Option(min=1, help="Turns after the warm-up; medians are given.")] = 3,
+    span: Annotated[
+        list[int] | None, typer.Option(help="Slices an object spans, for the plot of cost; may repeat.")
+    ] = None,
+    reference: Annotated[bool, typer.Option(help="Run SAM2VideoPredictor beside it.")] = True,
+) -> None:
+    """Measure speed, memory and agreement beside SAM2VideoPredictor, in one process."""
+    from .commands.benchmark import BenchmarkRequest, run_benchmark
+    from .commands.benchmark_report import markdown_of
+    from .commands.engine import Device
+
+    request = BenchmarkRequest(
+        output=output,
+        weights=weights,
+        sizes=tuple(size or ()),
+        image_sizes=tuple(image_size or BenchmarkRequest.image_sizes),
+        slices=tuple(slices or BenchmarkRequest.slices),
+        side=side,
+        image=image,
+        device=Device(device.value),
+        dtype=dtype,
+        repeats=repeats,
+        spans=tuple(span or ()),
+        with_reference=reference,
+    )
+    console = _progress_console()
+    command = " ".join(["sam2-3dmed", *sys.argv[1:]])
+    report = run_benchmark(request, command, lambda line: console.print(line, markup=False, soft_wrap=True))
+    print(markdown_of(report))
+    print(f"tables: {output}")
+
+
+@app.command()
 def demo(
     output: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the results.")] = Path("output"),
     weights: WeightsOption = None,

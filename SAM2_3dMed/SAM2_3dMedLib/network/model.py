@@ -25,7 +25,7 @@ from .slice_position import SlicePositionHead
 
 # SAM2's settings, the same in all four SAM2.1 files, and those its video predictor adds at inference
 # (`build_sam2_video_predictor`, apply_postprocessing=True).
-_SAM2_SETTINGS = {
+SAM2_SETTINGS = {
     "sigmoid_scale_for_mem_enc": 20.0,
     "sigmoid_bias_for_mem_enc": -10.0,
     "use_mask_input_as_output_without_sam": True,
@@ -73,7 +73,7 @@ class SAM23dMed(SAM2Base):
             memory_encoder,
             num_maskmem=config.memory.num_maskmem,
             image_size=config.image_size,
-            **_SAM2_SETTINGS,
+            **SAM2_SETTINGS,
         )
         sizes, parts = config.part_sizes, config.parts
         self.adapter: InterSliceAdapter | None = None

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..volume.images import Volume
 from ..volume.intensity import Window, window_from
 from ..volume.planes import SliceAxis
 from .cancel import CancelToken
@@ -26,7 +25,12 @@ from .state import ObjectState, PlaneKey
 from .stopping import StopRule
 from .tracking import Tracker
 from .updates import SlicePreview, SliceUpdate
-from .views import cleared_previews, object_mask, plane_preview, slice_preview, state_updates, update_of
+from .views import cleared_previews, object_logits, object_mask, plane_preview, slice_preview, state_updates, update_of
+
+if TYPE_CHECKING:  # a session takes any volume; the module that reads files needs SimpleITK
+    from torch import Tensor
+
+    from ..volume.images import Volume
 
 
 class VolumeSession:
@@ -50,9 +54,7 @@ class VolumeSession:
             predictor: the network on its device; may serve several sessions.
             volume: read with `volume.images.read_volume`, or made of an array.
             window: `Window`, or what `window_from` understands; None is automatic.
-            policy: default `BracketedMemoryPolicy()`.
-            stop_rule: default `StopRule()`.
-            cache_budget: default by device.
+            policy, stop_rule, cache_budget: defaults `BracketedMemoryPolicy()`, `StopRule()`, and by device.
 
         Raises:
             VolumeError: unknown window, or nothing finite in the volume.
@@ -68,8 +70,6 @@ class VolumeSession:
         self._prompting = Prompting(self._decoder, self._store, policy)
         self._tracker = Tracker(self._decoder, self._store, policy, predictor.batch_size)
         self._states = ObjectStates()
-
-    # -- prompts -------------------------------------------------------------------------------------------------------
 
     def add_point(
         self, object_id: str, axis: SliceAxis | int, position: Sequence[float], positive: bool = True
@@ -142,8 +142,6 @@ class VolumeSession:
                 self._checked(prompt)
         return {name: self.set_prompts(name, prompts) for name, prompts in read.items()}
 
-    # -- propagation ---------------------------------------------------------------------------------------------------
-
     def propagate(
         self, object_id: str, slice_range: tuple[int, int] | None = None, cancel: CancelToken | None = None
     ) -> Iterator[SliceUpdate]:
@@ -208,8 +206,6 @@ class VolumeSession:
                 if self._states.get(object_id) is not state:
                     return
 
-    # -- results -------------------------------------------------------------------------------------------------------
-
     @property
     def object_ids(self) -> tuple[str, ...]:
         """All objects, in the order they were begun."""
@@ -222,6 +218,10 @@ class VolumeSession:
     def mask(self, object_id: str) -> np.ndarray:
         """The object's mask, bool [K, J, I], a new array."""
         return object_mask(self._states.known(object_id), self._store)
+
+    def logits(self, object_id: str) -> dict[int, Tensor]:
+        """Logits [1, 1, S/4, S/4] before they became masks, by slice index, in the network's orientation."""
+        return object_logits(self._states.known(object_id), self._store)
 
     def slice_mask(self, object_id: str, axis: SliceAxis | int, index: int) -> np.ndarray:
         """A slice of `mask`, bool in array orientation, a new array."""
@@ -258,8 +258,6 @@ class VolumeSession:
             selection = self._prompting.selection(state, position)
         return self._decoder.refine(prompt.axis, position, prompt.mask, selection)
 
-    # -- undo and removal ----------------------------------------------------------------------------------------------
-
     def undo(self, object_id: str | None = None) -> tuple[SliceUpdate, ...]:
         """Take back the last prompt or propagation of an object (None: of whichever object was changed last).
 
@@ -281,8 +279,6 @@ class VolumeSession:
         """Give back all memory. The session must not be used afterwards."""
         self._states.clear()
         self._store.close()
-
-    # -- inside --------------------------------------------------------------------------------------------------------
 
     @property
     def encoded_count(self) -> int:

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 
@@ -24,8 +23,6 @@ from .state import SliceResult
 
 # SAM2VideoPredictor clamps earlier logits before it gives them back to the decoder.
 _PREVIOUS_LIMIT = 32.0
-# Refinement may move an edge by this share of the object's size (the square root of its area), at least 2 voxels.
-_REFINE_SHARE = 0.1
 
 
 class SliceDecoder:
@@ -114,13 +111,15 @@ class SliceDecoder:
 
         The mask is given as mask prompt with its box and its most interior point.
         """
-        box = bounding_box(mask)
-        if box is None:
+        # Here, since it needs scipy, which a machine that only propagates may lack.
+        from .boundary_refinement import implied_prompts, with_refined_edge
+
+        if bounding_box(mask) is None:
             return mask.copy()
         plane = self._store.plane(axis)
         features = self._store.features(axis, position)
         previous = self.logits_of(axis, mask)
-        points, labels = self._points(plane, _implied_prompts(plane, position, mask))
+        points, labels = self._points(plane, implied_prompts(plane, position, mask))
 
         def decode() -> MaskDecoding:
             conditioned = self._condition(features, selection)
@@ -128,10 +127,7 @@ class SliceDecoder:
             return self._network.decode(conditioned, features, points, labels, mask_prompt)
 
         refined = self._result(plane, features, decode, prompted=True).mask.unpack()
-        reach = max(2, round(_REFINE_SHARE * float(np.sqrt(mask.sum()))))
-        inner = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1] > reach
-        outer = ndimage.distance_transform_edt(~mask) <= reach
-        return inner | (refined & outer)
+        return with_refined_edge(mask, refined)
 
     def _condition(self, features: SliceFeatures, selection: MemorySelection | None) -> Tensor:
         if selection is None:
@@ -200,16 +196,3 @@ class SliceDecoder:
 
 def _voxel(position: Position) -> np.ndarray:
     return np.array([nearest_index(value) for value in position])
-
-
-def _implied_prompts(plane: SlicePlane, position: int, mask: np.ndarray) -> list[Prompt]:
-    """Box and most interior point of a mask in array orientation."""
-    picture = plane.to_canonical(mask)
-    rows, columns = np.nonzero(picture)
-    depth = ndimage.distance_transform_edt(np.pad(picture, 1))[1:-1, 1:-1]
-    row, column = np.unravel_index(int(depth.argmax()), depth.shape)
-    pixels = np.array([[columns.min(), rows.min()], [columns.max(), rows.max()], [column, row]])
-    corner_a, corner_b, inside = (
-        (float(i), float(j), float(k)) for i, j, k in plane.from_pixels(pixels, plane.order(position))
-    )
-    return [BoxPrompt(plane.axis, corner_a, corner_b), PointPrompt(plane.axis, inside, True)]

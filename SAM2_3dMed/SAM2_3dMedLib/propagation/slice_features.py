@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -11,10 +12,12 @@ from torch import Tensor
 
 from ..network.features import BoundaryMaps, SliceFeatures
 from ..volume import intensity
-from ..volume.images import Volume
 from ..volume.planes import SliceAxis, SlicePlane
 from .features_cache import CacheBudget, TieredCache
 from .predictor import SlicePredictor
+
+if TYPE_CHECKING:
+    from ..volume.images import Volume
 
 
 @dataclass(frozen=True)

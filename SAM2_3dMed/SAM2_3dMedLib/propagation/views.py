@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from torch import Tensor
 
 from ..volume.planes import SliceAxis
 from .slice_features import SliceFeatureStore
@@ -91,3 +92,9 @@ def object_mask(state: ObjectState, store: SliceFeatureStore) -> np.ndarray:
         if result.mask.area > 0:
             stacked[plane.order(position)] = result.mask.unpack()
     return volume
+
+
+def object_logits(state: ObjectState, store: SliceFeatureStore) -> dict[int, Tensor]:
+    """The logits that stand behind each slice's mask, by slice index; none where the object has ended."""
+    plane = store.plane(state.axis)
+    return {plane.order(at): result.logits for at, result in state.shown.items() if result.logits is not None}
