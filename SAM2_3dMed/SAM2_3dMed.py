@@ -90,6 +90,7 @@ class SAM2_3dMedWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):  # no
             self.enter()
 
     def cleanup(self):
+        self._entered = False  # a timer may still be on its way to `onVolumeLoaded`
         self.removeObservers()
         if self._removeListener is not None:
             self._removeListener()

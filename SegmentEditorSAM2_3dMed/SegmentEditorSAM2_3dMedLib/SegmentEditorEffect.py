@@ -91,7 +91,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         """This effect handles the events from now on."""
         if self.panel is not None:
             self.panel.shortcuts.install()
-            self.panel.shortcuts.set_running(self.panel.controller.status.running)
+            self.panel.updateEscape()
 
     def lost_ownership(self):
         """Another effect handles the events."""
@@ -108,7 +108,9 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         from SAM2_3dMedLib.slicer_side.slice_view import slice_view_of_widget
 
         view = slice_view_of_widget(viewWidget)
-        return bool(view is not None and application.session.handle_event(view, callerInteractor, eventId))
+        consumed = view is not None and application.session.handle_event(view, callerInteractor, eventId)
+        self.panel.updateEscape()  # a drag has begun or ended
+        return bool(consumed)
 
     def processViewNodeEvents(self, callerViewNode, eventId, viewWidget):
         application = self._application()

@@ -97,6 +97,7 @@ class SliceWidget:
     def __init__(self, view):
         self._view = view
         self.width = 400
+        self.visible = True
 
     def className(self):  # noqa: N802
         return "qMRMLSliceWidget"
@@ -151,12 +152,14 @@ def world(monkeypatch):
         monkeypatch.setitem(sys.modules, name, module)
     monkeypatch.setattr(engine_settings.EngineSettings, "weights", property(lambda self: Path("stand-in")))
     quitting = []
+    connected = types.SimpleNamespace(connect=lambda signal, slot: quitting.append((signal, slot)))
     widgets = {}
     monkeypatch.setattr(
         slicer,
         "app",
         types.SimpleNamespace(
-            connect=lambda signal, slot: quitting.append((signal, slot)),
+            connect=connected.connect,
+            moduleManager=lambda: connected,
             layoutManager=lambda: types.SimpleNamespace(sliceWidget=lambda name: widgets.get(name)),
         ),
         raising=False,
@@ -191,9 +194,9 @@ def world(monkeypatch):
         host.python.setupOptionsFrame()
         return host
 
-    def add_view(orientation):
-        view = bench.add_view(orientation, bench.world(*CENTER))
-        widgets[orientation] = SliceWidget(view)
+    def add_view(orientation, name=""):
+        view = bench.add_view(orientation, bench.world(*CENTER), name=name)
+        widgets[name or orientation] = SliceWidget(view)
         return view
 
     view = add_view("Axial")
@@ -201,7 +204,7 @@ def world(monkeypatch):
         bench=bench, qt=qt, window=window, messages=messages, quitting=quitting, make_effect=make_effect, view=view
     )
     made.application = application_module.application
-    made.widgets = widgets
+    made.widgets, made.add_view = widgets, add_view
     made.hosts = [make_effect()]
     made.host = made.hosts[0]
     made.effect, made.panel = made.host.python, made.host.python.panel

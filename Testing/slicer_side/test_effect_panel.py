@@ -78,6 +78,34 @@ def test_sign_gesture_brush_and_automatic_are_used(world):
     assert world.bench.voxels("A").any(axis=(1, 2)).all()
 
 
+def test_the_size_that_the_mouse_wheel_gave_the_brush_stays(world):
+    world.host.switch_on()
+    world.bench.run()
+    world.panel.brushButton.click()
+    session = world.application().session
+    session.scale_brush(2.0)
+    assert world.panel.brushSlider.value == session.brush_radius == 8.0
+    world.panel.autoCheckBox.click()  # the panel reads all parameters again
+    assert session.brush_radius == 8.0
+
+
+def test_a_view_that_the_layout_hides_does_not_say_which_slice_is_looked_at(world):
+    world.host.switch_on()
+    world.bench.run()
+    click(world)
+    world.panel.propagateButton.click()
+    world.bench.run()
+    world.add_view("Axial", name="Second")
+    session = world.application().session
+    session.refresh_views()
+    session.go_to_slice(3)
+    assert session.current_index() == 3
+    world.widgets["Axial"].visible = False
+    shown = world.widgets["Second"].mrmlSliceNode()
+    shown.JumpSliceByOffsetting(*world.bench.world(*CENTER[:2], 7))
+    assert session.current_index() == 7
+
+
 def test_range_sliders_limit_the_slices(world):
     world.host.switch_on()
     world.bench.run()
@@ -157,6 +185,26 @@ def test_escape_only_cancels_while_something_runs_and_leaves_the_effect_otherwis
     assert left == [True]
 
 
+def test_escape_during_a_drag_takes_the_drag_back_and_stays_in_the_effect(world):
+    editors = world.qt.QShortcut(world.window)
+    editors.setKey(world.qt.QKeySequence("Esc"))
+    left = []
+    editors.connect("activated()", lambda: left.append(True))
+    world.host.switch_on()
+    world.bench.run()
+    start, end = (world.view.display_position(world.bench.world(*p)) for p in ((20, 15, 10), (40, 30, 10)))
+    world.view.press(*start)
+    world.view.move(*end)
+    press_escape(world)
+    world.view.release(*end)
+    world.bench.run()
+    assert left == []
+    assert world.application().controller.prompts == ()
+    assert not world.bench.voxels("A").any()
+    press_escape(world)
+    assert left == [True]
+
+
 def test_leaving_the_effect_while_it_runs_gives_escape_back(world):
     editors = world.qt.QShortcut(world.window)
     editors.setKey(world.qt.QKeySequence("Esc"))
@@ -187,16 +235,19 @@ def test_two_editors_share_the_tool_and_the_shown_one_handles_the_mouse(world):
     assert not world.application().controller.attached
 
 
-def test_end_of_the_application(world):
-    world.host.switch_on()
-    world.bench.run()
-    click(world)
-    signal, slot = world.quitting[0]
-    assert signal == "aboutToQuit()"
-    slot()
+def test_end_of_the_application_comes_before_its_modules_are_unloaded(world):
+    start_to_propagate(world)
+    slots = dict(world.quitting)
+    slots["moduleAboutToBeUnloaded(QString)"]("Welcome")
+    assert world.application().controller.attached
+    slots["moduleAboutToBeUnloaded(QString)"]("SAM2_3dMed")
     assert not world.application().controller.attached
     assert world.bench.client.state.name == "STOPPED"
-    world.host.switch_off()
+    assert all(s.parent() is None for s in world.window.findChildren(world.qt.QShortcut._cls))
+    world.host.switch_off()  # the editor's widgets go after that
+    slots["aboutToQuit()"]()
+    world.bench.run()
+    assert world.bench.client.state.name == "STOPPED"
 
 
 def test_the_effect_uses_the_modules_choices_that_a_scene_brought_along(world):

@@ -54,11 +54,12 @@ class ToolBench:
         self.errors: list[str] = []
         self.controller.listeners.add(self._keep_error)
 
-    def add_view(self, orientation: str, through=None, node_change=None) -> slice_views.OffscreenView:
-        view = slice_views.make_view(self.application, self.volume, orientation, orientation, through)
+    def add_view(self, orientation: str, through=None, node_change=None, name="") -> slice_views.OffscreenView:
+        """`name`: of the view, where one orientation is shown twice."""
+        view = slice_views.make_view(self.application, self.volume, name or orientation, orientation, through)
         if node_change is not None:
             node_change(view.node)
-        self.views[orientation] = view
+        self.views[name or orientation] = view
         wrapped = self.as_slice_view(view)
         view.first = lambda interactor, event_id: self.session.handle_event(wrapped, interactor, event_id)
         return view

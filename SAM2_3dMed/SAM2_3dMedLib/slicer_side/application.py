@@ -16,6 +16,8 @@ from .segment_writer import SegmentWriter
 from .slice_view import slice_view_of_widget
 from .worker_client import WorkerClient
 
+MODULES = ("SAM2_3dMed", "SegmentEditorSAM2_3dMed")
+
 
 class Application:
     """Connects the effects of all editors with the one controller: the effect that is on the screen takes part."""
@@ -35,6 +37,9 @@ class Application:
         self._active: list = []  # active effects, the newest last
         self._owner = None
         self._writers: dict = {}
+        # The application's own slot for `aboutToQuit` is older than ours: it unloads all modules and handles events
+        # once more before ours is called. So the end is the moment at which our modules are about to go.
+        slicer.app.moduleManager().connect("moduleAboutToBeUnloaded(QString)", self.module_unloaded)
         slicer.app.connect("aboutToQuit()", self.shutdown)
 
     def effect_activated(self, effect) -> None:
@@ -65,10 +70,17 @@ class Application:
             self._choose_owner()
         return effect is self._owner
 
+    def module_unloaded(self, name) -> None:
+        """A module is about to be unloaded, which happens when the application ends."""
+        if name in MODULES:
+            self.shutdown()
+
     def shutdown(self) -> None:
-        """The application ends."""
+        """The application ends; calling it again is harmless."""
         self._active.clear()
-        self._owner = None
+        if self._owner is not None:
+            self._owner.lost_ownership()
+            self._owner = None
         self._writers.clear()
         self.session.deactivate()
         self.controller.shutdown()

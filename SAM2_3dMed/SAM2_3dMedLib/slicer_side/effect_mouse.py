@@ -53,6 +53,7 @@ class MouseTool:
         self.gesture = Gesture.POINT
         self.negative = False
         self._view_id = ""
+        self._view = None  # the one the gesture was begun in
         self._path: list[tuple[int, int]] = []
         self._shift = False
 
@@ -65,6 +66,16 @@ class MouseTool:
         """Forget a gesture that was not finished."""
         self._path = []
         self._view_id = ""
+        self._view = None
+
+    def cancel(self) -> bool:
+        """Take a gesture in progress back (Esc before the button is released); False when there is none."""
+        view = self._view
+        if not self.busy or view is None:
+            return False
+        self.reset()
+        self._target.draw(view, [])
+        return True
 
     def handle(self, view, interactor, event_id: int) -> bool:
         """Take one event of a slice view; True when it must not reach the application any more."""
@@ -97,7 +108,7 @@ class MouseTool:
             return True
         if self._near_handle(view, xy):
             return False
-        self._view_id = view.node.GetID()
+        self._view_id, self._view = view.node.GetID(), view
         self._shift = bool(interactor.GetShiftKey())
         self._path = [xy]
         self._draw_gesture(view)
@@ -144,11 +155,7 @@ class MouseTool:
         if key in ("Delete", "BackSpace"):
             return self._target.delete_prompt_near(view, interactor.GetEventPosition())
         if key == "Escape":
-            if self.busy:
-                self.reset()
-                self._target.draw(view, [])
-                return True
-            return self._target.cancel()
+            return self.cancel() or self._target.cancel()
         return False
 
     # ---- drawing -------------------------------------------------------------------------------------------------

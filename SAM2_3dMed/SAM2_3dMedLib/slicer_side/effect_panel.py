@@ -32,7 +32,7 @@ class EffectPanel(EffectControls):
                 "refine": self.onRefineSlice,
                 "delete_last": self.controller.delete_last_prompt,
             },
-            self.controller.cancel,
+            self.onEscape,
         )
         self._makeConnections()
 
@@ -126,6 +126,16 @@ class EffectPanel(EffectControls):
     def onPropagate(self) -> None:
         self.controller.propagate()
 
+    def onEscape(self) -> None:
+        """Something can be canceled: the gesture of the mouse first, else what the engine computes."""
+        if not self.session.mouse.cancel():
+            self.controller.cancel()
+        self.updateEscape()
+
+    def updateEscape(self) -> None:
+        """Esc is ours as long as it has something to cancel."""
+        self.shortcuts.take_escape(self.controller.status.running or self.session.mouse.busy)
+
     def onRefineSlice(self) -> None:
         where = self.session.current_slice()
         if where is not None:
@@ -172,6 +182,8 @@ class EffectPanel(EffectControls):
         self._updating = False
 
     def onChange(self, change) -> None:
+        if change is Change.STATUS:  # not while updating: what the mouse wheel chose is stored as the slider's own is
+            self.brushSlider.value = self.session.brush_radius
         self._updating = True
         if change is Change.STATUS:
             self._showStatus()
@@ -185,10 +197,9 @@ class EffectPanel(EffectControls):
 
     def _showStatus(self) -> None:
         status = self.controller.status
-        self.brushSlider.value = self.session.brush_radius
         running = status.running
         self.cancelButton.enabled = running
-        self.shortcuts.set_running(running)
+        self.updateEscape()
         self.progressBar.visible = status.fraction is not None
         if status.fraction is not None:
             self.progressBar.value = round(100 * status.fraction)

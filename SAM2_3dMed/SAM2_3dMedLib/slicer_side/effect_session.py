@@ -170,10 +170,14 @@ class EffectSession:
 
     # ---- views ---------------------------------------------------------------------------------------------------
     def current_view(self) -> SliceView | None:
-        """The slice view the mouse was in last, or the first one."""
-        if self._last_view is not None and self._last_view.node.GetID() in self._overlays:
-            return self._last_view
-        return next((view for view, _overlay in self._overlays.values()), None)
+        """The slice view the mouse was in last, or the first one that can be seen."""
+        return next(iter(self._views_in_use()), None)
+
+    def _views_in_use(self) -> list[SliceView]:
+        """The views, the one the mouse was in last first; those that the layout does not show come last."""
+        views = [view for view, _overlay in self._overlays.values()]
+        last = self._last_view.node if self._last_view is not None else None
+        return sorted(views, key=lambda view: (not view.is_shown(), view.node is not last))
 
     def current_slice(self, view: SliceView | None = None) -> tuple[int, int] | None:
         """(axis, index) of the slice in the middle of a view; None when the view shows nothing of the volume."""
@@ -190,7 +194,7 @@ class EffectSession:
     def current_index(self) -> int | None:
         """The slice of the review's axis that is on the screen."""
         axis = self.controller.review.axis
-        for view, _overlay in self._overlays.values():
+        for view in self._views_in_use():
             if self._shows_strip(view, axis):
                 current = self.current_slice(view)
                 if current is not None:

@@ -31,8 +31,8 @@ class EffectShortcuts:
     """Installed on the main window while the effect is active.
 
     The Segment Editor has a QShortcut for Esc on the main window that leaves the active effect. Two enabled shortcuts
-    with one key are ambiguous to Qt and neither is activated, so while something runs the editor's is disabled and ours
-    cancels.
+    with one key are ambiguous to Qt and neither is activated, so while there is something to cancel (the engine's work,
+    a gesture of the mouse) the editor's is disabled and ours cancels.
     """
 
     def __init__(self, actions: dict[str, Callable[[], None]], cancel: Callable[[], None]) -> None:
@@ -51,17 +51,17 @@ class EffectShortcuts:
 
     def uninstall(self) -> None:
         """Give the keys back."""
-        self.set_running(False)
+        self.take_escape(False)
         for shortcut, action in self._installed:
             _drop(shortcut, action)
         self._installed.clear()
 
-    def set_running(self, running: bool) -> None:
-        """While something runs, Esc cancels it and nothing else; afterwards it leaves the effect, as everywhere."""
+    def take_escape(self, wanted: bool) -> None:
+        """With something to cancel, Esc cancels it and nothing else; else it leaves the effect, as everywhere."""
         window = slicer.util.mainWindow()
-        if window is None or not self._installed or running == (self._escape is not None):
+        if window is None or not self._installed or wanted == (self._escape is not None):
             return
-        if running:
+        if wanted:
             for shortcut in window.findChildren(qt.QShortcut):
                 if shortcut.enabled and shortcut.key.toString() == ESCAPE:
                     shortcut.enabled = False

@@ -110,7 +110,8 @@ class EditorPanel:
     def cleanup(self) -> None:
         """The module widget goes away (reload, end of the application)."""
         self._factory.disconnect("effectRegistered(QString)", self.effectRegistered)
-        self.exit()
+        if self._entered:  # else another module's editor may be at work on the same node
+            self.exit()
         used = application_if_used()
         if used is not None:
             used.controller.write_waiting()  # through this editor, which is gone after this

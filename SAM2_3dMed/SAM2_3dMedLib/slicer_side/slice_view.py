@@ -18,7 +18,8 @@ class SliceView:
     """A slice view: `node` is its vtkMRMLSliceNode, `renderer` draws over it, `request_render` asks for a new picture.
 
     `device_to_xyz` converts device pixels in a light box (several slices in one view); `pixel_ratio` is the number of
-    device pixels for one pixel of the user interface (2 on many laptops).
+    device pixels for one pixel of the user interface (2 on many laptops). `is_shown` is False for a view that the
+    layout in use does not show.
     """
 
     node: object
@@ -26,6 +27,7 @@ class SliceView:
     request_render: Callable[[], None]
     device_to_xyz: Callable[[tuple[int, int]], tuple[float, float, float]] | None = None
     pixel_ratio: float = 1.0
+    is_shown: Callable[[], bool] = lambda: True
 
     def xy_to_ras(self, x: float, y: float) -> tuple[float, float, float]:
         """World position (mm, RAS) of the display position (x, y) in device pixels, origin at the lower left."""
@@ -65,14 +67,25 @@ def matrix_to_array(matrix: vtk.vtkMatrix4x4) -> np.ndarray:
     return np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])
 
 
-def schedule_render(view_name: str) -> None:
-    """Ask a view of the application for a new picture; a view that is gone (scene closed, end) needs none."""
+def widget_named(view_name: str):
+    """The qMRMLSliceWidget of a view; None when it is gone (scene closed, end of the application)."""
     import slicer
 
     layout_manager = slicer.app.layoutManager()
-    widget = layout_manager.sliceWidget(view_name) if layout_manager is not None else None
+    return layout_manager.sliceWidget(view_name) if layout_manager is not None else None
+
+
+def schedule_render(view_name: str) -> None:
+    """Ask a view of the application for a new picture; a view that is gone needs none."""
+    widget = widget_named(view_name)
     if widget is not None:
         widget.sliceView().scheduleRender()
+
+
+def shown_in_layout(view_name: str) -> bool:
+    """The application keeps the views of all layouts that were ever used; only some of them can be seen."""
+    widget = widget_named(view_name)
+    return widget is not None and bool(widget.visible)
 
 
 def slice_view_of_widget(widget) -> SliceView | None:
@@ -92,4 +105,5 @@ def slice_view_of_widget(widget) -> SliceView | None:
         request_render=lambda: schedule_render(node.GetLayoutName()),
         device_to_xyz=lambda xy: tuple(view.convertDeviceToXYZ(xy)),
         pixel_ratio=max(1.0, float(ratio)),
+        is_shown=lambda: shown_in_layout(node.GetLayoutName()),
     )
