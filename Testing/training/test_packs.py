@@ -42,7 +42,7 @@ def packed(tmp_path_factory) -> tuple[list[pack.PackedCase], np.ndarray, np.ndar
     ct = rng.integers(-1024, 1500, size=(6, 10, 12)).astype(np.int16)
     mr = rng.integers(0, 256, size=(6, 10, 12)).astype(np.uint8)
     rows = [_write_case(folder, "a", "CT", ct), _write_case(folder, "b", "MR T1", mr, direction="RAI")]
-    paths = pack.pack_manifest(_manifest(folder, rows), folder, "train", folder / "out", parts=2)
+    paths, _ = pack.pack_manifest(_manifest(folder, rows), folder, "train", folder / "out", parts=2)
     cases = [case for path in paths for case in pack.read_pack(path)]
     return sorted(cases, key=lambda case: case.info.case), ct, mr
 

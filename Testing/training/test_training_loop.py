@@ -1,4 +1,4 @@
-"""A whole run in small: both kinds of stage, resuming, the clip's memory rules, recipes, export."""
+"""A whole run in small: both kinds of stage, resuming, the clip's memory rules, export."""
 
 import json
 from dataclasses import replace
@@ -13,53 +13,14 @@ from SAM2_3dMedLib.training.clip_forward import ClipForward, PromptSettings
 from SAM2_3dMedLib.training.export import export
 from SAM2_3dMedLib.training.loop import main
 from SAM2_3dMedLib.training.losses import LossWeights
-from SAM2_3dMedLib.training.pack import CaseInfo, PackedCase, _compress, write_pack
-from SAM2_3dMedLib.training.recipe import RecipeError, read_recipe, recipe_from_dict
 from SAM2_3dMedLib.training.run_log import RunLog
 from SAM2_3dMedLib.training.schedule import learning_rate
-from SAM2_3dMedLib.training.state import StateError, TrainState
-from SAM2_3dMedLib.training.state_files import read_state
-from SAM2_3dMedLib.training.store import CaseStore, load_store
+from SAM2_3dMedLib.training.state import TrainState
+from SAM2_3dMedLib.training.store import load_store
 from SAM2_3dMedLib.training.trainer import Trainer, TrainingError
 from SAM2_3dMedLib.training.travel import sam2_memories
 
 CPU = torch.device("cpu")
-RECIPES = Path(__file__).parents[2] / "SAM2_3dMed" / "SAM2_3dMedLib" / "training" / "recipes"
-SMALL = {
-    "name": "small",
-    "precision": "fp32",
-    "parts": {"adapter": True, "srpp": True, "bd": True, "bd_fusion": True},
-    "log_every": 1,
-    "holdout": 0.0,
-    "stages": [
-        {"name": "images", "kind": "images", "steps": 1, "batch": 2, "sampling": {"size": 64, "slices": 2}},
-        {"name": "clips", "kind": "clips", "steps": 2, "batch": 2, "sampling": {"size": 96, "slices": 3}},
-    ],
-}
-
-
-@pytest.fixture(scope="module")
-def packs(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("packs")
-    rng = np.random.default_rng(0)
-    rows = []
-    for number in range(3):
-        grid = np.stack(np.mgrid[:14, :32, :36], axis=-1) - np.array([7, 15 + number, 17])
-        label = ((grid / np.array([5, 9, 11])) ** 2).sum(-1) < 1
-        image = np.where(label, 170, 80) + rng.integers(0, 20, size=label.shape)
-        info = CaseInfo("made", f"case{number}", "mr", label.shape, (2.0, 1.0, 1.0), {1: "ball"})
-        rows.append(_compress(PackedCase(info, image.astype(np.uint8), label.astype(np.uint8))))
-    write_pack(folder / "part0.npz", rows)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def store(packs) -> CaseStore:
-    return load_store([packs / "part0.npz"], CPU)
-
-
-def _small_recipe(**changes):
-    return recipe_from_dict({**SMALL, **changes})
 
 
 class _Facts:
@@ -86,8 +47,8 @@ def _losses(log: Path) -> list[float]:
     return [json.loads(line)["total"] for line in log.read_text().splitlines() if "total" in line]
 
 
-def test_a_run_cut_in_two_takes_the_same_steps_as_one_in_one_piece(packs, tmp_path):
-    (tmp_path / "whole.yaml").write_text(json.dumps(SMALL))  # JSON is YAML
+def test_a_run_cut_in_two_takes_the_same_steps_as_one_in_one_piece(packs, tmp_path, small, small_recipe):
+    (tmp_path / "whole.yaml").write_text(json.dumps(small))  # JSON is YAML
     common = ["--packs", str(packs), "--recipe", str(tmp_path / "whole.yaml"), "--device", "cpu", "--minutes", "5"]
     assert main([*common, "--output", str(tmp_path / "whole")]) == 0
     expected = _losses(tmp_path / "whole" / "log.jsonl")
@@ -95,13 +56,13 @@ def test_a_run_cut_in_two_takes_the_same_steps_as_one_in_one_piece(packs, tmp_pa
 
     store = load_store([packs / "part0.npz"], CPU)
     log = RunLog(tmp_path / "cut.jsonl")
-    first = Trainer(_small_recipe(), store, CPU, [log])
+    first = Trainer(small_recipe(), store, CPU, [log])
     first.sinks.append(_StopAfter(first, steps=1))
     first.run()
     assert first.state.progress.step == 2
     first.save(tmp_path / "state")
 
-    second = Trainer(_small_recipe(), store, CPU, [log])
+    second = Trainer(small_recipe(), store, CPU, [log])
     second.state.load(tmp_path / "state")
     second.run()
     assert second.finished
@@ -117,17 +78,17 @@ def test_a_run_cut_in_two_takes_the_same_steps_as_one_in_one_piece(packs, tmp_pa
     assert all(torch.isfinite(value).all() for value in network.state_dict().values())
 
 
-def test_training_on_one_kind_of_ball_lowers_the_loss(store):
+def test_training_on_one_kind_of_ball_lowers_the_loss(store, small_recipe):
     stage = {"name": "images", "kind": "images", "steps": 24, "batch": 4, "learning_rate": 1e-3, "warmup_steps": 5}
     stage |= {"synthetic_share": 0.0, "sampling": {"size": 64, "slices": 1, "whole_slice_share": 1.0}}
     told = _Facts()
-    Trainer(_small_recipe(stages=[stage]), store, CPU, [told]).run()
+    Trainer(small_recipe(stages=[stage]), store, CPU, [told]).run()
     losses = [facts["dice"] for facts in told.all]
     assert np.mean(losses[-5:]) < 0.75 * np.mean(losses[:5])
 
 
-def test_a_clip_supervises_every_slice_and_reaches_every_trained_part(store):
-    recipe = _small_recipe()
+def test_a_clip_supervises_every_slice_and_reaches_every_trained_part(store, small_recipe):
+    recipe = small_recipe()
     state = TrainState(recipe, CPU)
     stage = recipe.stages[1]
     state.enter_stage(stage)
@@ -160,9 +121,9 @@ def test_memories_follow_sam2s_policy_in_both_directions():
     assert [(int(item.pointer) - 100, item.distance) for item in pointers] == [(12, 3), (10, 1), (11, 2)]
 
 
-def test_steps_without_a_finite_gradient_are_left_out_and_many_stop_the_run(store):
-    stage = {**SMALL["stages"][0], "steps": 10}
-    trainer = Trainer(_small_recipe(max_bad_steps=3, stages=[stage]), store, CPU)
+def test_steps_without_a_finite_gradient_are_left_out_and_many_stop_the_run(store, small, small_recipe):
+    stage = {**small["stages"][0], "steps": 10}
+    trainer = Trainer(small_recipe(max_bad_steps=3, stages=[stage]), store, CPU)
     parameter = trainer.state.network.sam_mask_decoder.mask_tokens.weight
     before = {name: value.clone() for name, value in trainer.state.network.named_parameters()}
     hook = parameter.register_hook(lambda gradient: gradient * float("nan"))
@@ -174,25 +135,16 @@ def test_steps_without_a_finite_gradient_are_left_out_and_many_stop_the_run(stor
         assert torch.equal(before[name], value)
 
 
-def test_the_learning_rate_warms_up_and_falls_as_a_cosine():
-    stage = replace(_small_recipe().stages[0], learning_rate=1.0, final_learning_rate=0.2, warmup_steps=10, steps=100)
+def test_the_learning_rate_warms_up_and_falls_as_a_cosine(small_recipe):
+    stage = replace(small_recipe().stages[0], learning_rate=1.0, final_learning_rate=0.2, warmup_steps=10, steps=100)
     assert learning_rate(stage, 0.0, 0) == pytest.approx(0.1)
     assert learning_rate(stage, 0.5, 50) == pytest.approx(0.6)
     assert learning_rate(stage, 1.0, 100) == pytest.approx(0.2)
     assert learning_rate(stage, 0.5, 50, rewarm=50) == pytest.approx(0.06)
 
 
-def test_a_state_of_another_recipe_or_none_at_all_is_refused(tmp_path):
-    recipe = _small_recipe()
-    with pytest.raises(StateError, match="no saved training state"):
-        read_state(tmp_path)
-    TrainState(recipe, CPU).save(tmp_path)
-    with pytest.raises(StateError, match="recipe 'small'"):
-        TrainState(replace(recipe, name="other"), CPU).load(tmp_path)
-
-
-def test_frozen_parameters_stay_as_they_are(store):
-    trainer = Trainer(_small_recipe(frozen=["image_encoder"]), store, CPU)
+def test_frozen_parameters_stay_as_they_are(store, small_recipe):
+    trainer = Trainer(small_recipe(frozen=["image_encoder"]), store, CPU)
     before = {name: value.clone() for name, value in trainer.state.network.named_parameters()}
     trainer.run()
     after = dict(trainer.state.network.named_parameters())
@@ -200,42 +152,7 @@ def test_frozen_parameters_stay_as_they_are(store):
     assert any(not torch.equal(before[name], after[name]) for name in before if name.startswith("sam_mask_decoder"))
 
 
-@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
-def test_every_recipe_that_we_ship_reads(path):
-    recipe = read_recipe(path)
-    assert recipe.name == path.stem
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"colour": 1}, "no entry 'colour'"),
-        ({"stages": []}, "no stages"),
-        ({"precision": "fp8"}, "precision must be"),
-        ({"parts": [1]}, "must be a table"),
-        ({"seed": 1.5}, "whole number"),
-        ({"ema_decay": "much"}, "must be a number"),
-        ({"stages": [{"name": "x", "kind": "images", "batch": 1, "sampling": {}}]}, "either steps or minutes"),
-        ({"stages": [{"name": "x", "kind": "volumes", "batch": 1, "sampling": {}, "steps": 1}]}, "kind must be"),
-        ({"stages": [{"name": "x"}]}, "incomplete"),
-    ],
-)
-def test_a_wrong_recipe_names_the_entry(change, message):
-    with pytest.raises(RecipeError, match=message):
-        _small_recipe(**change)
-
-
 def test_bad_input_ends_with_one_sentence_and_code_2(packs, tmp_path, capsys):
     code = main(["--packs", str(packs), "--recipe", str(tmp_path / "none.yaml"), "--output", str(tmp_path)])
     assert code == 2
     assert "cannot be read" in capsys.readouterr().out
-
-
-def test_training_goes_on_from_the_bundled_weights() -> None:
-    weights = RECIPES.parents[3] / "Resources" / "Weights" / "sam2-3dmed-nano.safetensors"
-    recipe = recipe_from_dict(SMALL | {"initial_weights": str(weights)})
-    state = TrainState(recipe, CPU)
-    published = load_checkpoint(weights)[0].state_dict()
-    assert all(torch.equal(state.network.state_dict()[name], value) for name, value in published.items())
-    with pytest.raises(RecipeError, match="switches off"):
-        TrainState(recipe_from_dict(SMALL | {"initial_weights": str(weights), "parts": {}}), CPU)

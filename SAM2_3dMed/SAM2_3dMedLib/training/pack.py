@@ -10,9 +10,9 @@ CT is kept in 248 levels, finest where soft tissue is (`CT_LEVELS`), so that any
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import lzma
+import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,8 +22,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .files import write_whole
+
 if TYPE_CHECKING:
-    import SimpleITK
+    from .usable import Unusable
 
 FORMAT = 1
 # HU at the center of every stored level: steps of 20 HU in lung, 4 HU in soft tissue and fat, 20 HU in bone.
@@ -68,46 +70,6 @@ def hounsfield_to_level(hounsfield: np.ndarray) -> np.ndarray:
     return np.searchsorted(middles, hounsfield.astype(np.float32), side="right").astype(np.uint8)
 
 
-def read_case(row: dict[str, str], root: Path) -> PackedCase:
-    """Read one manifest row (columns of the data set's `manifest.csv`) and turn it to `[S, P, L]`.
-
-    Raises PackError if image and label map do not lie on one grid.
-    """
-    import SimpleITK as sitk  # noqa: N813  (its customary name; absent where packs are only read)
-
-    image = sitk.DICOMOrient(sitk.ReadImage(str(root / row["image"])), "LPS")
-    label = sitk.DICOMOrient(sitk.ReadImage(str(root / row["label"])), "LPS")
-    if image.GetSize() != label.GetSize():
-        raise PackError(f"Image and label map of case {row['case']} differ in shape; correct the manifest row.")
-    voxels, kind = _to_bytes(sitk.GetArrayFromImage(image), row["modality"])
-    info = CaseInfo(
-        dataset=row["dataset"],
-        case=row["case"],
-        kind=kind,
-        shape=voxels.shape,
-        spacing_mm=_spacing_zyx(image),
-        labels={int(value): name for value, name in json.loads(row["labels"]).items()},
-    )
-    return PackedCase(info, voxels, sitk.GetArrayFromImage(label).astype(np.uint8))
-
-
-def _spacing_zyx(image: SimpleITK.Image) -> tuple[float, float, float]:
-    x, y, z = image.GetSpacing()
-    return float(z), float(y), float(x)
-
-
-def _to_bytes(voxels: np.ndarray, modality: str) -> tuple[np.ndarray, str]:
-    is_ct = modality.upper().startswith("CT")
-    if voxels.dtype == np.uint8:
-        return voxels, "ct8" if is_ct else "mr"
-    if is_ct and voxels.min() < -100:
-        return hounsfield_to_level(voxels), "ct"
-    finite = np.nan_to_num(voxels.astype(np.float32))
-    low, high = np.percentile(finite, (0.1, 99.9))
-    scaled = (finite - low) * (255.0 / max(high - low, 1e-6))
-    return np.clip(np.rint(scaled), 0, 255).astype(np.uint8), "ct8" if is_ct else "mr"
-
-
 def _differences(voxels: np.ndarray) -> bytes:
     # Differences along columns, modulo 256: their entropy is about a fifth lower than that of the voxels themselves,
     # and numpy undoes them with one cumulative sum.
@@ -119,31 +81,52 @@ def _undo_differences(data: bytes, shape: tuple[int, ...]) -> np.ndarray:
     return np.cumsum(flat, axis=-1, dtype=np.uint8)
 
 
-def _compress(case: PackedCase) -> tuple[CaseInfo, bytes, bytes]:
-    filters = [{"id": lzma.FILTER_LZMA2, "preset": 6, "lc": 4, "lp": 0, "pb": 0}]
+@dataclass(frozen=True)
+class CompressedCase:
+    """One case as it lies in a pack: xz streams of voxel differences and of labels."""
+
+    info: CaseInfo
+    image: bytes
+    label: bytes
+
+    @property
+    def size(self) -> int:
+        """Bytes in the pack."""
+        return len(self.image) + len(self.label)
+
+
+def compress(case: PackedCase, preset: int = 6) -> CompressedCase:
+    """Compress a case; `preset` 0..9 trades time for size as xz does (reading takes the same time)."""
+    filters = [{"id": lzma.FILTER_LZMA2, "preset": preset, "lc": 4, "lp": 0, "pb": 0}]
     image = lzma.compress(_differences(case.image), format=lzma.FORMAT_XZ, filters=filters)
-    return case.info, image, lzma.compress(case.label.tobytes(), preset=6)
+    return CompressedCase(case.info, image, lzma.compress(case.label.tobytes(), preset=preset))
 
 
-def write_pack(path: Path, cases: Iterable[tuple[CaseInfo, bytes, bytes]]) -> int:
-    """Write compressed cases (`_compress`) to one file and return its size in bytes."""
+def write_pack(path: Path, cases: Iterable[CompressedCase]) -> int:
+    """Write compressed cases to one file, which appears whole or not at all, and return its size in bytes."""
     arrays: dict[str, np.ndarray] = {}
     infos = []
-    for number, (info, image, label) in enumerate(cases):
-        infos.append(asdict(info))
-        arrays[f"image_{number}"] = np.frombuffer(image, dtype=np.uint8)
-        arrays[f"label_{number}"] = np.frombuffer(label, dtype=np.uint8)
+    for number, case in enumerate(cases):
+        infos.append(asdict(case.info))
+        arrays[f"image_{number}"] = np.frombuffer(case.image, dtype=np.uint8)
+        arrays[f"label_{number}"] = np.frombuffer(case.label, dtype=np.uint8)
     index = json.dumps({"format": FORMAT, "cases": infos}).encode()
     arrays["index"] = np.frombuffer(index, dtype=np.uint8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as stream:
-        np.savez(stream, **arrays)
-    return path.stat().st_size
+
+    def write(temporary: Path) -> None:
+        with temporary.open("wb") as stream:
+            np.savez(stream, **arrays)
+
+    return write_whole(path, write).stat().st_size
 
 
 def read_pack(path: Path, threads: int = 8) -> Iterator[PackedCase]:
     """Yield the cases of one pack in its own order. Raises PackError if the file is no pack of this format."""
-    with np.load(path, allow_pickle=False) as archive:
+    try:
+        archive = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise PackError(f"{path} cannot be read as a pack ({error}); pack the volumes again.") from error
+    with archive:
         if "index" not in archive:
             raise PackError(f"{path} is not a pack; write one with `python -m SAM2_3dMedLib.training.pack`.")
         index = json.loads(archive["index"].tobytes())
@@ -180,26 +163,41 @@ def split_in_parts(sizes: Sequence[int], parts: int) -> list[list[int]]:
     return [sorted(group) for group in members]
 
 
-def pack_manifest(manifest: Path, root: Path, split: str, output: Path, parts: int = 2, threads: int = 2) -> list[Path]:
-    """Pack every row of `split` into `output/partN.npz` and return the files; PackError if there are no rows."""
-    with manifest.open(newline="", encoding="utf-8") as stream:
-        rows = [row for row in csv.DictReader(stream) if row["split"] == split]
-    if not rows:
+def pack_manifest(
+    manifest: Path, root: Path, split: str, output: Path, parts: int = 2, threads: int = 2
+) -> tuple[list[Path], tuple[Unusable, ...]]:
+    """Pack the rows of `split` into `output/partN.npz`; the files, and the cases that were left out.
+
+    The latter stand in `output/unusable.csv` too.
+
+    Raises:
+        PackError: there is no row of this split, or none that can be used.
+        LayoutError: the manifest cannot be read.
+    """
+    # Here and not above: where packs are only read there is no SimpleITK.
+    from .case_reading import read_case
+    from .data_layouts import read_manifest
+    from .usable import each_usable, write_report
+
+    cases = [case for case in read_manifest(manifest, root) if case.split == split]
+    if not cases:
         raise PackError(f"{manifest} has no rows of split '{split}'; choose one that it has with --split.")
-    with ThreadPoolExecutor(threads) as pool:
-        packed = list(pool.map(lambda row: _compress(read_case(row, root)), rows))
+    outcome = each_usable(cases, lambda case: compress(read_case(case)), threads)
+    report = write_report(output / "unusable.csv", outcome.unusable)
+    if not outcome.usable:
+        raise PackError(f"None of the {len(cases)} cases of split '{split}' can be used; {report} says why.")
     # A shuffle by checksum spreads each data set over the parts, so that one part alone is a usable sample.
-    packed.sort(key=lambda item: zlib.crc32(item[0].case.encode()))
+    packed = sorted(outcome.usable, key=lambda item: zlib.crc32(item.info.case.encode()))
     paths = []
-    for number, group in enumerate(split_in_parts([len(image) + len(label) for _, image, label in packed], parts)):
+    for number, group in enumerate(split_in_parts([case.size for case in packed], parts)):
         path = output / f"part{number}.npz"
         write_pack(path, (packed[index] for index in group))
         paths.append(path)
-    return paths
+    return paths, outcome.unusable
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry of `python -m SAM2_3dMedLib.training.pack`."""
+    """Entry of `python -m SAM2_3dMedLib.training.pack`. Exit code 2 for input that cannot be used."""
     parser = argparse.ArgumentParser(description="Pack the volumes of a manifest for training.")
     parser.add_argument("--manifest", type=Path, required=True)
     parser.add_argument("--root", type=Path, required=True, help="folder that the manifest's paths start from")
@@ -207,8 +205,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--parts", type=int, default=2)
     options = parser.parse_args(arguments)
-    for path in pack_manifest(options.manifest, options.root, options.split, options.output, options.parts):
+    from .data_layouts import LayoutError
+    from .usable import sentences
+
+    try:
+        paths, unusable = pack_manifest(options.manifest, options.root, options.split, options.output, options.parts)
+    except (PackError, LayoutError) as error:
+        print(error)
+        return 2
+    for path in paths:
         print(f"{path} {path.stat().st_size / 2**20:.1f} MiB")
+    for sentence in sentences(unusable, options.output / "unusable.csv"):
+        print(sentence)
     return 0
 
 

@@ -1,0 +1,99 @@
+"""One labeled case from its files: read, checked, and turned to `[S, P, L]` bytes."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from ..volume.errors import VolumeError
+from ..volume.images import Volume, read_volume
+from ..volume.planes import nearest_patient_axes
+from .data_layouts import LabeledCase
+from .pack import CaseInfo, PackedCase, hounsfield_to_level
+
+# Voxel-to-RAS entries (mm) that may differ between an image and its labels; the evaluation's rule.
+GRID_TOLERANCE_MM = 1e-2
+
+
+class UnusableCaseError(ValueError):
+    """A case that cannot be trained on; the message says why, without naming the case."""
+
+
+def read_case(case: LabeledCase) -> PackedCase:
+    """Read a case. Labels that it does not name count as background.
+
+    Raises:
+        UnusableCaseError: a file is missing or no usable volume, image and labels are not on one grid, or there is no
+            labeled voxel.
+    """
+    try:
+        image, label = read_volume(case.image), read_volume(case.label)
+    except VolumeError as error:
+        raise UnusableCaseError(str(error)) from error
+    _require_one_grid(image, label)
+    labels = _label_bytes(label.array, case)
+    voxels, kind = to_bytes(image.array, case.modality)
+    spacing = turned_spacing(image)
+    info = CaseInfo(case.dataset, case.case, kind, turned(voxels, image).shape, spacing, dict(case.labels))
+    return PackedCase(info, turned(voxels, image), turned(labels, label))
+
+
+def turned(array: npt.NDArray, volume: Volume) -> npt.NDArray:
+    """An array `[K, J, I]` on the volume's grid as `[S, P, L]`, contiguous: axes toward the nearest patient axes."""
+    axes, signs = nearest_patient_axes(volume.ijk_to_ras)
+    wanted = ((2, 1), (1, -1), (0, -1))  # superior, posterior, left, as RAS axis and sign
+    places = [axes.index(ras) for ras, _ in wanted]
+    moved = np.transpose(array, [2 - place for place in places])
+    flips = [slice(None, None, sign * signs[place]) for place, (_, sign) in zip(places, wanted, strict=True)]
+    return np.ascontiguousarray(moved[tuple(flips)])
+
+
+def turned_spacing(volume: Volume) -> tuple[float, float, float]:
+    """Spacing in mm along S, P, L."""
+    axes, _ = nearest_patient_axes(volume.ijk_to_ras)
+    s, p, el = (float(volume.spacing[axes.index(ras)]) for ras in (2, 1, 0))
+    return s, p, el
+
+
+def to_bytes(voxels: npt.NDArray, modality: str) -> tuple[npt.NDArray[np.uint8], str]:
+    """Voxels as bytes, and the `kind` of `CaseInfo` that they are. Values that are not finite count as the lowest."""
+    is_ct = modality.upper().startswith("CT")
+    if voxels.dtype == np.uint8:
+        return voxels, "ct8" if is_ct else "mr"
+    if np.issubdtype(voxels.dtype, np.floating):
+        finite = np.isfinite(voxels)
+        if not finite.all():
+            voxels = np.where(finite, voxels, voxels[finite].min())
+    if is_ct and voxels.min() < -100:
+        return hounsfield_to_level(voxels), "ct"
+    values = voxels.astype(np.float32)
+    low, high = np.percentile(values, (0.1, 99.9))
+    scaled = (values - low) * (255.0 / max(high - low, 1e-6))
+    return np.clip(np.rint(scaled), 0, 255).astype(np.uint8), "ct8" if is_ct else "mr"
+
+
+def _require_one_grid(image: Volume, label: Volume) -> None:
+    if image.shape_ijk != label.shape_ijk:
+        sizes = ["x".join(map(str, volume.shape_ijk)) for volume in (image, label)]
+        raise UnusableCaseError(f"image ({sizes[0]}) and labels ({sizes[1]}) differ in size; resample the labels.")
+    apart = np.abs(image.ijk_to_ras - label.ijk_to_ras)
+    if apart.max() > GRID_TOLERANCE_MM:
+        what = "origin" if apart[:3, :3].max() <= GRID_TOLERANCE_MM else "spacing or direction"
+        raise UnusableCaseError(
+            f"image and labels differ in {what} by up to {apart.max():.3g} mm; resample the labels onto the image."
+        )
+
+
+def _label_bytes(labels: npt.NDArray, case: LabeledCase) -> npt.NDArray[np.uint8]:
+    if max(case.labels) > 255:
+        raise UnusableCaseError(f"label {max(case.labels)} is above 255; renumber the labels.")
+    whole = np.rint(labels)
+    if np.issubdtype(labels.dtype, np.floating) and not np.allclose(whole, labels, rtol=0, atol=1e-3):
+        raise UnusableCaseError("the label map holds fractions; is it an image, or was it resampled by interpolation?")
+    kept = np.zeros(labels.shape, dtype=np.uint8)
+    for value in case.labels:
+        kept[whole == value] = value
+    if not kept.any():
+        found = ", ".join(str(int(value)) for value in np.unique(whole)[:6])
+        raise UnusableCaseError(f"no voxel has one of the labels {', '.join(map(str, case.labels))} (found: {found}).")
+    return kept
