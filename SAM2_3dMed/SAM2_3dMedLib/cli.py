@@ -48,6 +48,9 @@ class ProtocolName(str, Enum):
     BOX = "box"
     POINT = "point"
     CORRECTIONS = "corrections"
+    JITTER = "jitter"
+    POINT_POSITION = "point-position"
+    OFF_SLICE = "off-slice"
 
 
 WeightsOption = Annotated[
@@ -110,7 +113,7 @@ def segment(
 def evaluate(
     manifest: Annotated[Path, typer.Option(metavar="CSV", help="Table of cases; columns as in the data manifest.")],
     root: Annotated[Path, typer.Option(metavar="DIR", help="Folder that the manifest's paths start from.")],
-    output: Annotated[Path, typer.Option(metavar="DIR", help="Folder for objects.csv, summary.json, summary.md.")],
+    output: Annotated[Path, typer.Option(metavar="DIR", help="Folder for tables (CSV, JSON, Markdown) and pictures.")],
     protocol: Annotated[ProtocolName, typer.Option(help="How the simulated user prompts.")] = ProtocolName.BOX,
     weights: WeightsOption = None,
     split: Annotated[str | None, typer.Option(help="Only cases of this split.")] = None,
@@ -119,10 +122,12 @@ def evaluate(
     window: WindowOption = "auto",
     device: DeviceOption = DeviceName.AUTO,
 ) -> None:
-    """Measure a model on labeled volumes with simulated prompts: Dice, IoU, HD95, NSD, worst slice, seconds."""
+    """Measure a model on labeled volumes with simulated prompts: Dice, IoU, HD95, NSD, worst slice, seconds.
+
+    `jitter`, `point-position` and `off-slice` prompt every object less and less carefully. Several GPUs: torchrun.
+    """
     from .commands.engine import Device
     from .commands.evaluate import EvaluateRequest, run_evaluate
-    from .commands.summary import markdown_of
     from .training.protocols import Protocol
 
     request = EvaluateRequest(
@@ -137,8 +142,10 @@ def evaluate(
         window=window,
         device=Device(device.value),
     )
-    print(markdown_of(run_evaluate(request, _progress_console())))
-    print(f"tables: {output}")
+    page = run_evaluate(request, _progress_console())
+    if page is not None:  # the first of several processes
+        print(page)
+        print(f"tables: {output}")
 
 
 @app.command()

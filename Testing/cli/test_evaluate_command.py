@@ -3,8 +3,10 @@
 import csv
 import json
 
+import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813  its customary name
+from PIL import Image
 from SAM2_3dMedLib.commands.summary import markdown_of, summarize
 from SAM2_3dMedLib.training.evaluation import ObjectResult
 
@@ -27,8 +29,14 @@ def data(tmp_path):
     return tmp_path
 
 
-def tables(folder):
-    assert sorted(path.name for path in folder.iterdir()) == ["objects.csv", "summary.json", "summary.md"]
+def tables(folder, pictures=("dice.png", "worst.png")):
+    expected = {"objects.csv", "summary.json", "summary.md", *pictures}
+    assert {path.name for path in folder.iterdir()} == expected
+    page = (folder / "summary.md").read_text()
+    for name in pictures:
+        assert f"]({name})" in page
+        with Image.open(folder / name) as picture:
+            assert np.asarray(picture.convert("L")).std() > 5, f"{name} shows something"
     with (folder / "objects.csv").open(newline="") as stream:
         return list(csv.DictReader(stream)), json.loads((folder / "summary.json").read_text())
 
@@ -45,6 +53,9 @@ def test_tables_of_one_prompt(cli, data, weights, protocol):
     ]
     for row in rows:
         assert 0 <= float(row["iou"]) <= float(row["dice"]) <= 1
+        assert 0 <= float(row["slice_consistency"]) <= 1
+        assert row["gpu_memory_mib"] == ""
+        assert float(row["ellipsoid_dice"]) > 0.9  # and the ball is an ellipsoid
         assert float(row["ellipse_slice_dice"]) > 0.9  # the ball's slice is an ellipse in its box
         assert len(row["dice_by_clicks"].split()) == 1
         assert float(row["seconds"]) >= float(row["seconds_to_preview"]) > 0
@@ -53,8 +64,12 @@ def test_tables_of_one_prompt(cli, data, weights, protocol):
     assert summary["about"]["protocol"] == protocol
     assert len(summary["about"]["weights_sha256"]) == 64
     groups = {(group["dataset"], group["name"]): group for group in summary["groups"]}
+    dices = [pytest.approx(float(row["dice"]), abs=1e-4) for row in sorted(rows, key=lambda row: float(row["dice"]))]
     assert groups["all", "all"]["objects"] == 2
     assert groups["train/set_b", "ball"]["hd95_mm"] is None
+    assert groups["all", "all"]["intervals"]["dice"] == dices  # of two cases
+    assert groups["val/set_a", "ball"]["intervals"]["dice"] is None
+    assert groups["all", "all"]["gpu_memory_mib"] is None  # the tests run on the CPU
     assert "| val/set_a | ball |" in (data / "out" / "summary.md").read_text()
 
 
@@ -62,7 +77,7 @@ def test_corrections_are_counted(cli, data, weights):
     command = ("evaluate", "--manifest", data / "manifest.csv", "--root", data, "--weights", weights)
     ended = cli(*command, "--output", data / "out", "--protocol", "corrections", "--split", "val", "--limit", 1)
     assert ended.code == 0, ended.err
-    (row,), summary = tables(data / "out")
+    (row,), summary = tables(data / "out", ("clicks.png", "dice.png", "worst.png"))
     by_clicks = [float(value) for value in row["dice_by_clicks"].split()]
     assert 2 <= len(by_clicks) <= 6
     assert by_clicks[-1] == float(row["dice"])
@@ -116,6 +131,9 @@ def result(**values) -> ObjectResult:
         "dice_by_clicks": (0.4, 0.5),
         "seconds_to_preview": 0.1,
         "seconds": 1.0,
+        "ellipsoid_dice": 0.45,
+        "slice_consistency": 0.9,
+        "gpu_memory_mib": None,
     }
     return ObjectResult(**{**base, **values})
 
@@ -134,5 +152,5 @@ def test_summary_takes_medians_and_counts_the_lost():
     assert (everything.hd95_mm, y.hd95_mm) == (20.0, None)
     assert x.dice_by_clicks == pytest.approx((0.125, 0.225, 0.325))  # one that needed no more clicks keeps its Dice
     page = markdown_of(summary)
-    assert "| all | all | 3 | 0.600" in page
+    assert "| all | all | 3 | 1 | 0.600 |" in page  # one case: no interval
     assert summarize([], {}).groups == ()

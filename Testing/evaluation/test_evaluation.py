@@ -1,93 +1,23 @@
 """The evaluation against a session whose masks are known: are prompts, slices, axes and numbers the right ones?"""
 
-from dataclasses import dataclass, field
-
 import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813  its customary name
-from SAM2_3dMedLib.training import evaluation
+import torch
 from SAM2_3dMedLib.training.evaluation import EvaluationError, evaluate_case, read_cases
 from SAM2_3dMedLib.training.metrics import dice, surface_score
 from SAM2_3dMedLib.training.protocols import Protocol
 from SAM2_3dMedLib.volume.planes import SliceAxis
 
-HEADER = "split,dataset,case,modality,labels,image,label\n"
-SPACING = (1.0, 4.0, 1.5)  # I, J, K: the slices were acquired along J
+from .conftest import SPACING, NoPredictor
 
 
-@dataclass
-class Preview:
-    mask: np.ndarray
-
-
-@dataclass
-class BoxSession:
-    """Stands in for `VolumeSession`, which needs a network: the object is its box on every slice, and every click mends
-    the slice it is on. It keeps what it was asked."""
-
-    truth: dict[str, np.ndarray]
-    asked: list = field(default_factory=list)
-    found: dict[str, np.ndarray] = field(default_factory=dict)
-
-    def add_box(self, name, axis, first, last):
-        self.asked.append(("box", name, axis, first, last))
-        mask = np.zeros_like(self.truth[name])
-        window = [slice(int(a), int(b) + 1) for a, b in zip(first, last, strict=True)]
-        window[axis] = slice(None)
-        mask[tuple(reversed(window))] = True
-        self.found[name] = mask
-        return Preview(np.take(mask, int(first[axis]), axis=2 - axis))
-
-    def add_point(self, name, axis, position, positive=True):
-        self.asked.append(("point", name, axis, position, positive))
-        index = int(position[axis])
-        mask = self.found.setdefault(name, np.zeros_like(self.truth[name]))
-        place = (slice(None),) * (2 - axis) + (index,)
-        mask[place] = self.truth[name][place]
-        return Preview(mask[place])
-
-    def propagate(self, name):
-        self.asked.append(("propagate", name))
-        return iter(())
-
-    def mask(self, name):
-        return self.found[name].copy()
-
-    def remove_object(self, name):
-        del self.found[name]
-
-
-@pytest.fixture
-def truth():
-    """A cone along J and a block beside it."""
-    k, j, i = np.indices((20, 9, 24))
-    cone = np.hypot(i - 7, (k - 9) * 1.5) <= j + 1
-    block = (i >= 16) & (i < 20) & (j >= 2) & (j < 6) & (k >= 4) & (k < 12)
-    return {"cone": cone & ~block, "block": block}
-
-
-@pytest.fixture
-def case(tmp_path, truth):
-    labels = (truth["cone"] * 3 + truth["block"] * 5).astype(np.uint8)
-    for name, array in (("image", labels.astype(np.int16) * 50), ("label", labels)):
-        image = sitk.GetImageFromArray(array)
-        image.SetSpacing(SPACING)
-        sitk.WriteImage(image, str(tmp_path / f"{name}.nii.gz"))
-    row = 'val,set,one,MR T2,"{""5"": ""block"", ""3"": ""cone"", ""9"": ""nowhere""}",image.nii.gz,label.nii.gz\n'
-    (tmp_path / "manifest.csv").write_text(HEADER + row)
-    (case,) = read_cases(tmp_path / "manifest.csv", tmp_path)
-    return case
-
-
-@pytest.fixture
-def session(monkeypatch, truth):
-    session = BoxSession(truth)
-    monkeypatch.setattr(evaluation, "VolumeSession", lambda predictor, volume, window: session)
-    return session
+def results_of(case, protocol):
+    return [evaluation.result for evaluation in evaluate_case(NoPredictor(), case, protocol)]
 
 
 def test_box_protocol_prompts_the_largest_acquired_slice_and_measures_the_result(case, session, truth):
-    results = {result.name: result for result in evaluate_case(None, case, Protocol.BOX)}
+    results = {result.name: result for result in results_of(case, Protocol.BOX)}
     assert list(results) == ["cone", "block"]  # by label; the one that is nowhere is left out
     kinds = [asked[0] for asked in session.asked]
     assert kinds == ["box", "propagate", "box", "propagate"]
@@ -111,11 +41,14 @@ def test_box_protocol_prompts_the_largest_acquired_slice_and_measures_the_result
     assert cone.worst_slice == 0
     assert cone.worst_slice_dice < 0.1
     assert cone.dice_by_clicks == (cone.dice,)
+    assert 0 < cone.ellipsoid_dice < 1
+    # The box goes on over all 9 slices, the block ends: 5 of 8 pairs differ by 1 (Dice 1 against 0).
+    assert block.slice_consistency == pytest.approx(1 - 5 / 8)
     assert cone.voxels == truth["cone"].sum()
 
 
 def test_point_protocol_clicks_inside_and_gives_nothing_else(case, session, truth):
-    list(evaluate_case(None, case, Protocol.POINT))
+    results_of(case, Protocol.POINT)
     points = [asked for asked in session.asked if asked[0] == "point"]
     assert [asked[1] for asked in points] == ["cone", "block"]
     for _, name, axis, position, positive in points:
@@ -126,7 +59,7 @@ def test_point_protocol_clicks_inside_and_gives_nothing_else(case, session, trut
 
 
 def test_corrections_go_on_until_nothing_is_wrong_or_five_were_given(case, session, truth):
-    cone, block = evaluate_case(None, case, Protocol.CORRECTIONS)
+    cone, block = results_of(case, Protocol.CORRECTIONS)
     assert len(block.dice_by_clicks) == 6
     assert len(cone.dice_by_clicks) == 6
     assert list(block.dice_by_clicks) == sorted(block.dice_by_clicks)
@@ -141,7 +74,7 @@ def test_corrections_go_on_until_nothing_is_wrong_or_five_were_given(case, sessi
 def test_labels_of_another_shape_are_refused(case, session, tmp_path):
     sitk.WriteImage(sitk.GetImageFromArray(np.ones((20, 9, 23), dtype=np.uint8)), str(tmp_path / "label.nii.gz"))
     with pytest.raises(EvaluationError, match="one grid"):
-        list(evaluate_case(None, case, Protocol.BOX))
+        results_of(case, Protocol.BOX)
 
 
 def test_manifest_of_the_shared_data_is_read():
@@ -166,7 +99,29 @@ def test_an_object_of_one_pixel_on_its_largest_slice_is_clicked(case, session, t
     image = sitk.GetImageFromArray(labels.astype(np.uint8))
     image.SetSpacing(SPACING)
     sitk.WriteImage(image, str(case.label))
-    _, block = evaluate_case(None, case, protocol)
+    _, block = results_of(case, protocol)
     first = next(asked for asked in session.asked if asked[1] == "block")
     assert first == ("point", "block", SliceAxis.J, (20, 3, 7), True)
     assert np.isfinite([block.dice, block.iou, block.hd95_mm, block.nsd_1mm, block.ellipse_slice_dice]).all()
+
+
+def test_pictures_and_other_uses_get_what_the_result_was_made_from(case, session, truth):
+    cone, _ = evaluate_case(NoPredictor(), case, Protocol.CORRECTIONS)
+    assert [type(prompt).__name__ for prompt in cone.prompts] == ["BoxPrompt"] + ["PointPrompt"] * 5
+    np.testing.assert_array_equal(cone.reference, truth["cone"])
+    assert dice(cone.prediction, cone.reference) == cone.result.dice
+    assert session.closed
+
+
+def test_memory_is_told_on_a_gpu_only_and_for_each_object_anew(case, session, monkeypatch):
+    """The card stands in: a reading for each object, after a reset."""
+    calls = []
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: calls.append("reset"))
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: calls.append("read") or len(calls) * 2**20)
+
+    class OnGpu:
+        device = torch.device("cuda", 0)
+
+    assert [e.result.gpu_memory_mib for e in evaluate_case(OnGpu(), case, Protocol.BOX)] == [2.0, 4.0]
+    assert calls == ["reset", "read"] * 2
+    assert [result.gpu_memory_mib for result in results_of(case, Protocol.BOX)] == [None, None]

@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
-from SAM2_3dMedLib.training.metrics import dice, iou, slice_scores, surface_score
+from SAM2_3dMedLib.training.metrics import dice, iou, slice_consistency, slice_scores, surface_score
 
 SPACINGS = [(1.0, 1.0, 1.0), (0.7, 0.9, 5.0), (4.0, 1.5, 0.5)]
 
@@ -117,6 +117,53 @@ def test_slices_name_the_worst_the_missed_and_the_leaked():
     assert (scores.worst_dice, scores.worst_index, scores.missed) == (pytest.approx(2 / 3), 3, 0)
     with pytest.raises(ValueError, match="empty"):
         slice_scores(found, np.zeros_like(truth), 0)
+
+
+def tube() -> np.ndarray:
+    """An object of 8 equal slices in the middle of 12."""
+    mask = np.zeros((12, 10, 10), dtype=bool)
+    mask[2:10, 3:7, 2:8] = True
+    return mask
+
+
+def test_consistency_sees_flicker_gaps_and_leaks_and_no_steady_error():
+    truth = tube()
+    steady = np.roll(truth, 1, axis=2)  # wrong in the same way everywhere
+    gap, flicker, leak = truth.copy(), truth.copy(), truth.copy()
+    gap[5] = False
+    flicker[3:9:2, 3:5] = False  # half of every second slice
+    leak[10:] = truth[9]
+    assert slice_consistency(truth, truth, 0) == 1
+    assert slice_consistency(steady, truth, 0) == 1 > dice(steady, truth)
+    # 9 pairs hold the object: 7 inside it, 1 at each end. Two of them lose a slice: by 1 each.
+    assert slice_consistency(gap, truth, 0) == pytest.approx(1 - 2 / 9)
+    # Six pairs of a whole and a half slice: Dice 2/3 instead of 1.
+    assert slice_consistency(flicker, truth, 0) == pytest.approx(1 - 6 / 3 / 9)
+    # The end goes on (1 instead of 0), and so does the pair after it, of 10 pairs.
+    assert slice_consistency(leak, truth, 0) == pytest.approx(1 - 2 / 10)
+
+
+def test_consistency_follows_the_object_not_a_constant():
+    """A cone that is drawn as a tube is too steady."""
+    k, j, i = np.indices((12, 30, 30))
+    cone = (np.hypot(j - 15, i - 15) < k) & (k < 12)
+    assert slice_consistency(cone, cone, 0) == 1
+    assert slice_consistency(np.broadcast_to(cone[11], cone.shape).copy(), cone, 0) < 0.9
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_consistency_is_along_its_axis(axis):
+    truth, gap = tube(), tube()
+    gap[5] = False
+    turned = [np.moveaxis(mask, 0, axis) for mask in (gap, truth)]
+    assert slice_consistency(*turned, axis) == pytest.approx(1 - 2 / 9)
+
+
+def test_consistency_of_a_lost_object_is_low_and_of_nothing_is_not_known():
+    truth, nothing = tube(), np.zeros_like(tube())
+    assert slice_consistency(nothing, truth, 0) == pytest.approx(1 - 7 / 9)
+    assert slice_consistency(nothing, nothing, 0) is None
+    assert slice_consistency(truth[:1], truth[:1], 0) is None
 
 
 def test_masks_must_be_comparable():

@@ -5,7 +5,6 @@ import pytest
 from SAM2_3dMedLib.training.protocols import (
     box_prompt,
     correction_prompt,
-    inscribed_ellipse,
     interior_pixel,
     largest_slice,
     point_prompt,
@@ -111,13 +110,3 @@ def test_no_correction_of_a_perfect_mask(mask):
 def test_empty_object_has_no_prompt(mask):
     with pytest.raises(ValueError, match="empty"):
         largest_slice(np.zeros_like(mask), SliceAxis.K)
-
-
-def test_ellipse_fills_the_box_and_no_more():
-    mask = np.zeros((40, 60), dtype=bool)
-    mask[10, 5] = mask[29, 54] = True
-    ellipse = inscribed_ellipse(mask)
-    rows, columns = np.nonzero(ellipse)
-    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (10, 29, 5, 54)
-    assert ellipse.sum() == pytest.approx(np.pi * 10 * 25, rel=0.01)
-    np.testing.assert_array_equal(inscribed_ellipse(ellipse), ellipse)

@@ -45,13 +45,26 @@ def draw_contact_sheet(sheet: Sheet) -> Image.Image:
     """The sheet as an RGB picture; slices in anatomical order, turned as a radiologist expects them."""
     plane = SlicePlane.of(sheet.volume.geometry, sheet.axis)
     indices = sorted(chosen_slices(sheet), key=plane.order)
-    rows, columns = _shown_region(sheet, plane)
-    tiles = [_tile(sheet, plane, index, rows, columns) for index in indices]
+    shadow = plane.to_canonical(np.any([mask.any(axis=2 - sheet.axis) for mask in sheet.masks], axis=0))
+    region = _shown_region(shadow, [prompt for _, prompt in sheet.prompts if prompt.axis == sheet.axis], plane)
+    return arrange([_slice_tile(sheet, plane, index, region) for index in indices], sheet.segments)
+
+
+def draw_slice(sheet: Sheet, index: int, caption: Sequence[str]) -> Image.Image:
+    """One slice of a sheet as an RGB tile, cut to the segments and prompts on it, with lines of text above."""
+    plane = SlicePlane.of(sheet.volume.geometry, sheet.axis)
+    shadow = np.any([plane.extract(mask, index) for mask in sheet.masks], axis=0)
+    region = _shown_region(shadow, [prompt for _, prompt in _prompts_on(sheet, index)], plane)
+    return _captioned(_slice_picture(sheet, plane, index, region), caption)
+
+
+def arrange(tiles: Sequence[Image.Image], segments: Sequence[SegmentInfo]) -> Image.Image:
+    """Tiles in rows under a legend of the segments; the tiles may differ in size, and there is at least one."""
     across = min(TILE_COLUMNS, len(tiles))
-    width, height = tiles[0].size
+    width, height = (max(tile.size[side] for tile in tiles) for side in (0, 1))
     down = -(-len(tiles) // across)
     picture = Image.new("RGB", (across * width, CAPTION_PIXELS * 2 + down * height), _BACKGROUND)
-    _draw_legend(picture, sheet)
+    _draw_legend(picture, segments)
     for place, tile in enumerate(tiles):
         picture.paste(tile, ((place % across) * width, CAPTION_PIXELS * 2 + (place // across) * height))
     return picture
@@ -70,13 +83,11 @@ def chosen_slices(sheet: Sheet) -> list[int]:
     return sorted(set(spread) | set(prompted))
 
 
-def _shown_region(sheet: Sheet, plane: SlicePlane) -> tuple[slice, slice]:
-    """Rows and columns of the canonical picture that hold all segments and prompts, with a margin."""
-    shadow = plane.to_canonical(np.any([mask.any(axis=2 - sheet.axis) for mask in sheet.masks], axis=0))
+def _shown_region(shadow: np.ndarray, prompts: Sequence[Prompt], plane: SlicePlane) -> tuple[slice, slice]:
+    """Rows and columns of the canonical picture that hold a canonical mask and prompts, with a margin."""
     positions = [np.argwhere(shadow)]
-    for _, prompt in sheet.prompts:
-        if prompt.axis == sheet.axis:
-            positions.append(plane.to_pixels(np.array(_corners(prompt))).reshape(-1, 2)[:, ::-1])
+    for prompt in prompts:
+        positions.append(plane.to_pixels(np.array(_corners(prompt))).reshape(-1, 2)[:, ::-1])
     found = np.concatenate([np.asarray(p, dtype=float).reshape(-1, 2) for p in positions])
     if len(found) == 0:
         return slice(0, plane.shape[0]), slice(0, plane.shape[1])
@@ -94,24 +105,42 @@ def _corners(prompt: Prompt) -> list[tuple[float, float, float]]:
     return [prompt.corner_a, prompt.corner_b] if isinstance(prompt, BoxPrompt) else []
 
 
-def _tile(sheet: Sheet, plane: SlicePlane, index: int, rows: slice, columns: slice) -> Image.Image:
-    gray = apply_window(plane.extract(sheet.volume.array, index)[rows, columns], sheet.window)
+def _slice_tile(sheet: Sheet, plane: SlicePlane, index: int, region: tuple[slice, slice]) -> Image.Image:
+    caption = f"{sheet.axis.name} {index}" + (" (prompt)" if _prompts_on(sheet, index) else "")
+    return _captioned(_slice_picture(sheet, plane, index, region), [caption])
+
+
+def _slice_picture(sheet: Sheet, plane: SlicePlane, index: int, region: tuple[slice, slice]) -> Image.Image:
+    """The region of a slice with outlines and prompts, its longer side `TILE_PIXELS` long."""
+    gray = apply_window(plane.extract(sheet.volume.array, index)[region], sheet.window)
     extent = np.array([gray.shape[1] * plane.pixel_spacing[1], gray.shape[0] * plane.pixel_spacing[0]])
     size = tuple(np.maximum(np.round(extent * TILE_PIXELS / extent.max()), 8).astype(int).tolist())
     picture = Image.fromarray((gray * 255).round().astype(np.uint8)).resize(size, Image.Resampling.BILINEAR)
     pixels = np.stack([np.asarray(picture)] * 3, axis=-1)
     for segment, mask in zip(sheet.segments, sheet.masks, strict=True):
-        shown = Image.fromarray(plane.extract(mask, index)[rows, columns].astype(np.uint8) * 255)
+        shown = Image.fromarray(plane.extract(mask, index)[region].astype(np.uint8) * 255)
         # Bilinear, then half: a smooth outline where single voxels are many pixels wide.
         smooth = np.asarray(shown.resize(size, Image.Resampling.BILINEAR)) >= 128
         pixels[_outline(smooth)] = _bytes(segment.color)
-    tile = Image.new("RGB", (max(size[0], 90) + 4, size[1] + CAPTION_PIXELS + 4), _BACKGROUND)
     picture = Image.fromarray(pixels)
-    prompted = _draw_prompts(picture, sheet, plane, index, rows, columns)
-    tile.paste(picture, (2, CAPTION_PIXELS))
-    caption = f"{sheet.axis.name} {index}" + (" (prompt)" if prompted else "")
-    ImageDraw.Draw(tile).text((4, 1), caption, fill=_TEXT, font=ImageFont.load_default())
+    _draw_prompts(picture, _prompts_on(sheet, index), plane, *region)
+    return picture
+
+
+def _captioned(picture: Image.Image, caption: Sequence[str]) -> Image.Image:
+    """A picture with lines of text above it, as wide as the longest."""
+    font = ImageFont.load_default()
+    height = CAPTION_PIXELS * len(caption)
+    width = max(picture.width, 90, *(round(font.getlength(line)) + 4 for line in caption))
+    tile = Image.new("RGB", (width + 4, height + picture.height + 4), _BACKGROUND)
+    tile.paste(picture, (2, height))
+    for number, line in enumerate(caption):
+        ImageDraw.Draw(tile).text((4, 1 + number * CAPTION_PIXELS), line, fill=_TEXT, font=font)
     return tile
+
+
+def _prompts_on(sheet: Sheet, index: int) -> list[tuple[SegmentInfo, Prompt]]:
+    return [pair for pair in sheet.prompts if pair[1].axis == sheet.axis and pair[1].slice_index == index]
 
 
 def _outline(mask: np.ndarray) -> np.ndarray:
@@ -122,13 +151,16 @@ def _outline(mask: np.ndarray) -> np.ndarray:
 
 
 def _draw_prompts(
-    picture: Image.Image, sheet: Sheet, plane: SlicePlane, index: int, rows: slice, columns: slice
-) -> bool:
-    """Draw the prompts of one slice; whether there are any."""
+    picture: Image.Image,
+    prompts: Sequence[tuple[SegmentInfo, Prompt]],
+    plane: SlicePlane,
+    rows: slice,
+    columns: slice,
+) -> None:
+    """Draw the prompts of one slice on the picture of its region."""
     draw = ImageDraw.Draw(picture)
     scale = np.array([picture.width / (columns.stop - columns.start), picture.height / (rows.stop - rows.start)])
-    here = [pair for pair in sheet.prompts if pair[1].axis == sheet.axis and pair[1].slice_index == index]
-    for segment, prompt in here:
+    for segment, prompt in prompts:
         color = _bytes(segment.color)
         if isinstance(prompt, BoxPrompt):
             pixels = plane.to_pixels(np.array(_corners(prompt))) - (columns.start, rows.start)
@@ -142,13 +174,12 @@ def _draw_prompts(
             draw.line([x - 3, y, x + 3, y], fill=color)
             if prompt.positive:
                 draw.line([x, y - 3, x, y + 3], fill=color)
-    return bool(here)
 
 
-def _draw_legend(picture: Image.Image, sheet: Sheet) -> None:
+def _draw_legend(picture: Image.Image, segments: Sequence[SegmentInfo]) -> None:
     draw, font = ImageDraw.Draw(picture), ImageFont.load_default()
     x = 4.0
-    for segment in sheet.segments:
+    for segment in segments:
         draw.rectangle([x, 10, x + 11, 21], fill=_bytes(segment.color))
         draw.text((x + 16, 10), segment.name, fill=_TEXT, font=font)
         x += 28 + draw.textlength(segment.name, font=font)

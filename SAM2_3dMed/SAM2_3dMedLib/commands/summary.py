@@ -1,14 +1,34 @@
-"""Medians and quartiles of evaluated objects: over all, by data set, and by structure."""
+"""Medians of evaluated objects with their intervals: over all, by data set, and by structure."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
 from ..training.evaluation import ObjectResult
+from .markdown import about_lines, row_of, with_interval
+from .medians import Interval, case_of, median_of
+
+LOST_BELOW = 0.1  # a Dice under which the object was lost rather than drawn badly
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """95 % intervals of the medians of a `Group`, by a bootstrap over cases; None with fewer than two cases."""
+
+    dice: Interval | None
+    iou: Interval | None
+    hd95_mm: Interval | None
+    nsd_1mm: Interval | None
+    nsd_2mm: Interval | None
+    worst_slice_dice: Interval | None
+    slice_consistency: Interval | None
+    prompted_slice_dice: Interval | None
+    ellipse_slice_dice: Interval | None
+    ellipsoid_dice: Interval | None
 
 
 @dataclass(frozen=True)
@@ -16,16 +36,21 @@ class Group:
     """Objects summed up. Values are medians unless named otherwise; None where no object has the value (no mm known).
 
     Attributes:
+        cases: how many volumes the objects come from.
         dice_quartiles: 25th and 75th percentile of Dice.
         ellipse_slice_dice: median Dice of the inscribed ellipse on the prompted slice, to be beaten by
             `prompted_slice_dice`.
+        ellipsoid_dice: the same in 3D, to be beaten by `dice`.
         dice_by_clicks: median Dice after 0, 1, 2 ... clicks; an object that needed fewer keeps its last value.
+        dice_by_clicks_intervals: of each of these.
         lost: share of objects with a Dice under 0.1.
+        gpu_memory_mib: largest of all objects.
     """
 
     dataset: str
     name: str
     objects: int
+    cases: int
     dice: float
     dice_mean: float
     dice_quartiles: tuple[float, float]
@@ -34,12 +59,17 @@ class Group:
     nsd_1mm: float | None
     nsd_2mm: float | None
     worst_slice_dice: float
+    slice_consistency: float | None
     prompted_slice_dice: float
     ellipse_slice_dice: float
+    ellipsoid_dice: float
+    intervals: Intervals
     dice_by_clicks: tuple[float, ...]
+    dice_by_clicks_intervals: tuple[Interval | None, ...]
     lost: float
     seconds_to_preview: float
     seconds: float
+    gpu_memory_mib: float | None
 
 
 @dataclass(frozen=True)
@@ -66,74 +96,72 @@ def summarize(results: Sequence[ObjectResult], about: Mapping[str, str | int]) -
 
 def markdown_of(summary: Summary) -> str:
     """The summary as a Markdown page."""
-    lines = ["# Evaluation", ""]
-    lines += [f"- {name}: {value}" for name, value in summary.about.items()]
+    lines = ["# Evaluation", "", *about_lines(summary.about)]
     lines += [
         "",
-        "Medians over objects; Dice with its quartiles; HD95 and NSD in the original spacing (`-`: spacing not known).",
-        "'slice' is the preview on the prompted slice, 'ellipse' what its tight box gives there without any model.",
+        "Medians over objects, in parentheses their 95 % intervals (bootstrap over cases; none with a single case).",
+        "'slice' is the preview on the prompted slice; 'ellipse' and 'ellipsoid' are what its tight box gives without "
+        "any model, there and in 3D; 'lost' is the share of objects with a Dice under 0.1.",
         "",
-        "| data set | structure | n | Dice (quartiles) | mean | IoU | HD95 mm | NSD 1 mm | NSD 2 mm | worst slice "
-        "| slice | ellipse | lost | by clicks | s |",
-        "|---|---|" + "---:|" * 13,
+        "| data set | structure | objects | cases | Dice | ellipsoid | slice | ellipse | lost | by clicks |",
+        "|---|---|" + "---:|" * 8,
     ]
-    lines += [_markdown_row(group) for group in summary.groups]
+    lines += [_overlap_row(group) for group in summary.groups]
+    lines += [
+        "",
+        "HD95 and NSD in the original spacing (`-`: spacing not known); worst slice and slice consistency along the "
+        "acquisition axis; seconds to the first preview and in all.",
+        "",
+        "| data set | structure | IoU | HD95 mm | NSD 1 mm | NSD 2 mm | worst slice | consistency | preview s | s "
+        "| GPU MiB |",
+        "|---|---|" + "---:|" * 9,
+    ]
+    lines += [_detail_row(group) for group in summary.groups]
     return "\n".join(lines) + "\n"
 
 
-def _markdown_row(group: Group) -> str:
-    low, high = group.dice_quartiles
+def _overlap_row(group: Group) -> str:
     clicks = " ".join(f"{value:.2f}" for value in group.dice_by_clicks) if len(group.dice_by_clicks) > 1 else "-"
-    cells = [
-        group.dataset,
-        group.name,
-        str(group.objects),
-        f"{group.dice:.3f} ({low:.2f}-{high:.2f})",
-        *(f"{value:.3f}" for value in (group.dice_mean, group.iou)),
-        _or_dash(group.hd95_mm, 1),
-        _or_dash(group.nsd_1mm, 3),
-        _or_dash(group.nsd_2mm, 3),
-        *(f"{v:.3f}" for v in (group.worst_slice_dice, group.prompted_slice_dice, group.ellipse_slice_dice)),
-        f"{group.lost:.0%}",
-        clicks,
-        f"{group.seconds:.1f}",
-    ]
-    return "| " + " | ".join(cells) + " |"
+    names = ("dice", "ellipsoid_dice", "prompted_slice_dice", "ellipse_slice_dice")
+    cells = [group.dataset, group.name, str(group.objects), str(group.cases)]
+    cells += [with_interval(getattr(group, name), getattr(group.intervals, name)) for name in names]
+    return row_of([*cells, f"{group.lost:.0%}", clicks])
 
 
-def _or_dash(value: float | None, digits: int) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
+def _detail_row(group: Group) -> str:
+    digits = {"iou": 3, "hd95_mm": 2, "nsd_1mm": 3, "nsd_2mm": 3, "worst_slice_dice": 3, "slice_consistency": 3}
+    cells = [with_interval(getattr(group, name), getattr(group.intervals, name), n) for name, n in digits.items()]
+    memory = "-" if group.gpu_memory_mib is None else f"{group.gpu_memory_mib:.0f}"
+    return row_of(
+        [group.dataset, group.name, *cells, f"{group.seconds_to_preview:.1f}", f"{group.seconds:.1f}", memory]
+    )
 
 
 def _group(dataset: str, name: str, members: Sequence[ObjectResult]) -> Group:
     dices = np.array([member.dice for member in members])
+    cases = [case_of(member) for member in members]
     longest = max(len(member.dice_by_clicks) for member in members)
-    clicks = [list(m.dice_by_clicks) + [m.dice_by_clicks[-1]] * (longest - len(m.dice_by_clicks)) for m in members]
+    clicks = [median_of([_after_clicks(member, number) for member in members], cases) for number in range(longest)]
+    names = [field.name for field in fields(Intervals)]
+    medians = {name: median_of([getattr(member, name) for member in members], cases) for name in names}
+    memory = [member.gpu_memory_mib for member in members if member.gpu_memory_mib is not None]
     return Group(
         dataset=dataset,
         name=name,
         objects=len(members),
-        dice=_median(dices),
+        cases=len(set(cases)),
         dice_mean=float(dices.mean()),
         dice_quartiles=(float(np.percentile(dices, 25)), float(np.percentile(dices, 75))),
-        iou=_median([member.iou for member in members]),
-        hd95_mm=_known_median([member.hd95_mm for member in members]),
-        nsd_1mm=_known_median([member.nsd_1mm for member in members]),
-        nsd_2mm=_known_median([member.nsd_2mm for member in members]),
-        worst_slice_dice=_median([member.worst_slice_dice for member in members]),
-        prompted_slice_dice=_median([member.prompted_slice_dice for member in members]),
-        ellipse_slice_dice=_median([member.ellipse_slice_dice for member in members]),
-        dice_by_clicks=tuple(np.median(np.array(clicks), axis=0).tolist()),
-        lost=float((dices < 0.1).mean()),
-        seconds_to_preview=_median([member.seconds_to_preview for member in members]),
-        seconds=_median([member.seconds for member in members]),
+        **{name: median for name, (median, _) in medians.items()},
+        intervals=Intervals(**{name: interval for name, (_, interval) in medians.items()}),
+        dice_by_clicks=tuple(median for median, _ in clicks),
+        dice_by_clicks_intervals=tuple(interval for _, interval in clicks),
+        lost=float((dices < LOST_BELOW).mean()),
+        seconds_to_preview=float(np.median([member.seconds_to_preview for member in members])),
+        seconds=float(np.median([member.seconds for member in members])),
+        gpu_memory_mib=max(memory, default=None),
     )
 
 
-def _median(values: Sequence[float] | np.ndarray) -> float:
-    return float(np.median(values))
-
-
-def _known_median(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return _median(known) if known else None
+def _after_clicks(member: ObjectResult, number: int) -> float:
+    return member.dice_by_clicks[min(number, len(member.dice_by_clicks) - 1)]

@@ -117,6 +117,37 @@ def slice_scores(prediction: np.ndarray, reference: np.ndarray, array_axis: int)
     )
 
 
+def slice_consistency(prediction: np.ndarray, reference: np.ndarray, array_axis: int) -> float | None:
+    """How well the object of a prediction changes from slice to slice as the true one does, 0..1; 1 is best.
+
+    For each pair of neighboring slices, the Dice of the two slices of one mask says how little that mask changes
+    there. The score is 1 minus the mean absolute difference of that between prediction and reference, over the pairs
+    where either mask holds something. It sees flicker, gaps and leaks past the end, and not an outline that is wrong
+    in the same way on every slice, which Dice sees. Two empty slices agree on nothing (0), so a lost object scores
+    low.
+
+    Args:
+        prediction: bool `[K, J, I]`.
+        reference: bool, same shape.
+        array_axis: across the slices (0 = K).
+
+    Returns:
+        None where there is no such pair: both masks empty, or one slice in all.
+    """
+    _check_shapes(prediction, reference)
+    others = tuple(axis for axis in range(reference.ndim) if axis != array_axis)
+    kept, held = [], []
+    for mask in (prediction, reference):
+        turned = np.moveaxis(mask, array_axis, 0)
+        sizes = np.count_nonzero(mask, axis=others)
+        totals = sizes[1:] + sizes[:-1]
+        common = np.array([np.count_nonzero(a & b) for a, b in zip(turned[1:], turned[:-1], strict=True)], dtype=int)
+        kept.append(2.0 * common / np.maximum(totals, 1))
+        held.append(totals > 0)
+    either = held[0] | held[1]
+    return 1.0 - float(np.abs(kept[0] - kept[1])[either].mean()) if either.any() else None
+
+
 def _check_shapes(prediction: np.ndarray, reference: np.ndarray) -> None:
     if prediction.shape != reference.shape:
         raise ValueError(f"The masks have different shapes: {prediction.shape} and {reference.shape}.")

@@ -23,11 +23,20 @@ class Protocol(str, Enum):
 
     BOX: the tight box of the true mask on the slice where it is largest. POINT: that slice's most interior pixel.
     CORRECTIONS: the box, then up to five clicks, each in the middle of the largest error of the slice with most error.
+    JITTER, POINT_POSITION, OFF_SLICE: one prompt, given less and less carefully (`prompt_variants`).
     """
 
     BOX = "box"
     POINT = "point"
     CORRECTIONS = "corrections"
+    JITTER = "jitter"
+    POINT_POSITION = "point-position"
+    OFF_SLICE = "off-slice"
+
+    @property
+    def varies_prompt(self) -> bool:
+        """Whether every object is prompted several times over, each time differently."""
+        return self in (Protocol.JITTER, Protocol.POINT_POSITION, Protocol.OFF_SLICE)
 
 
 def slice_of(array: np.ndarray, axis: SliceAxis, index: int) -> np.ndarray:
@@ -59,6 +68,13 @@ def is_single_pixel(mask: np.ndarray, axis: SliceAxis, index: int) -> bool:
     return int(np.count_nonzero(slice_of(mask, axis, index))) == 1
 
 
+def first_prompt(mask: np.ndarray, axis: SliceAxis, index: int, geometry: Geometry) -> BoxPrompt | PointPrompt:
+    """The tight box of a non-empty slice of a mask; a click where that slice holds a single pixel."""
+    if is_single_pixel(mask, axis, index):
+        return point_prompt(mask, axis, index, geometry)
+    return box_prompt(mask, axis, index)
+
+
 def point_prompt(mask: np.ndarray, axis: SliceAxis, index: int, geometry: Geometry) -> PointPrompt:
     """A positive point at the most interior pixel of a non-empty slice of a mask."""
     row, column = interior_pixel(slice_of(mask, axis, index), pixel_spacing(geometry, axis))
@@ -81,19 +97,6 @@ def correction_prompt(
     positive = np.count_nonzero(missed) >= np.count_nonzero(exceeded)
     row, column = interior_pixel(missed if positive else exceeded, pixel_spacing(geometry, axis))
     return PointPrompt(axis, voxel_position(axis, index, row, column), bool(positive))
-
-
-def inscribed_ellipse(mask: np.ndarray) -> np.ndarray:
-    """The ellipse inscribed in the tight box of a non-empty 2D mask, as a mask of the same shape.
-
-    It is what a box tells without any image: a method that does no better on round objects has shown nothing.
-    """
-    rows, columns = np.nonzero(mask)
-    offsets = []
-    for places, count in ((rows, mask.shape[0]), (columns, mask.shape[1])):
-        first, last = places.min(), places.max()
-        offsets.append((np.arange(count) - (first + last) / 2) / ((last - first + 1) / 2))
-    return offsets[0][:, None] ** 2 + offsets[1][None, :] ** 2 <= 1.0
 
 
 def interior_pixel(mask: np.ndarray, spacing: tuple[float, float]) -> tuple[int, int]:
