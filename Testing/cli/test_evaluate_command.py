@@ -1,31 +1,18 @@
 """`sam2-3dmed evaluate`: the tables it writes for labeled volumes."""
 
-import csv
 import json
 
 import numpy as np
 import pytest
-import SimpleITK as sitk  # noqa: N813  its customary name
 from PIL import Image
 from SAM2_3dMedLib.commands.summary import markdown_of, summarize
-from SAM2_3dMedLib.training.evaluation import ObjectResult
 
-from .conftest import ball_image
-
-HEADER = "split,dataset,case,modality,shape,spacing_mm,spacing_source,labels,licence,note,image,label\n"
+from .evaluation_data import move_labels, result, rows_of, write_balls
 
 
 @pytest.fixture
 def data(tmp_path):
-    """Two labeled balls in two data sets; the spacing of the second is not known, its label 2 is nowhere."""
-    rows = []
-    for case, split, source in (("a", "val", "header"), ("b", "train", "NOT KNOWN (nominal 1)")):
-        image, mask = ball_image()
-        sitk.WriteImage(image, str(tmp_path / f"{case}.nii.gz"))
-        sitk.WriteImage(mask, str(tmp_path / f"{case}_lab.nii.gz"))
-        labels = '"{""1"": ""ball"", ""2"": ""nothing""}"'
-        rows.append(f"{split},set_{case},{case},CT,-,-,{source},{labels},-,,{case}.nii.gz,{case}_lab.nii.gz\n")
-    (tmp_path / "manifest.csv").write_text(HEADER + "".join(rows))
+    write_balls(tmp_path)
     return tmp_path
 
 
@@ -37,8 +24,7 @@ def tables(folder, pictures=("dice.png", "worst.png")):
         assert f"]({name})" in page
         with Image.open(folder / name) as picture:
             assert np.asarray(picture.convert("L")).std() > 5, f"{name} shows something"
-    with (folder / "objects.csv").open(newline="") as stream:
-        return list(csv.DictReader(stream)), json.loads((folder / "summary.json").read_text())
+    return rows_of(folder / "objects.csv"), json.loads((folder / "summary.json").read_text())
 
 
 @pytest.mark.parametrize("protocol", ["box", "point"])
@@ -95,9 +81,7 @@ def test_choice_of_split_and_data_set(cli, data, weights):
 
 
 def test_labels_on_another_grid_are_refused(cli, data, weights):
-    mask = sitk.ReadImage(str(data / "a_lab.nii.gz"))
-    mask.SetOrigin((0.0, 0.0, 0.0))
-    sitk.WriteImage(mask, str(data / "a_lab.nii.gz"))
+    move_labels(data, "a")
     command = ("evaluate", "--manifest", data / "manifest.csv", "--root", data, "--weights", weights)
     ended = cli(*command, "--output", data / "out")
     assert ended.code == 2
@@ -105,37 +89,10 @@ def test_labels_on_another_grid_are_refused(cli, data, weights):
     assert "one grid" in ended.err
 
 
-def result(**values) -> ObjectResult:
-    base = {
-        "split": "val",
-        "dataset": "d",
-        "case": "c",
-        "modality": "CT",
-        "label": 1,
-        "name": "x",
-        "protocol": "corrections",
-        "axis": "K",
-        "slice_index": 1,
-        "voxels": 10,
-        "dice": 0.5,
-        "iou": 0.4,
-        "hd95_mm": 1.0,
-        "nsd_1mm": 0.5,
-        "nsd_2mm": 0.6,
-        "worst_slice_dice": 0.1,
-        "worst_slice": 2,
-        "slices_missed": 0,
-        "slices_leaked": 0,
-        "prompted_slice_dice": 0.7,
-        "ellipse_slice_dice": 0.8,
-        "dice_by_clicks": (0.4, 0.5),
-        "seconds_to_preview": 0.1,
-        "seconds": 1.0,
-        "ellipsoid_dice": 0.45,
-        "slice_consistency": 0.9,
-        "gpu_memory_mib": None,
-    }
-    return ObjectResult(**{**base, **values})
+def test_a_value_that_is_no_number_counts_for_nothing():
+    summary = summarize([result(case="1", hd95_mm=float("nan")), result(case="2", hd95_mm=4.0)], {})
+    assert summary.groups[0].hd95_mm == 4.0
+    assert summary.groups[0].intervals.hd95_mm is None  # only one case is left
 
 
 def test_summary_takes_medians_and_counts_the_lost():
