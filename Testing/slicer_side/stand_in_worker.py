@@ -24,6 +24,7 @@ class StandInWorker:
         self.requests: list[str] = []
         self.sources: dict = {}
         self.held = False  # True: a propagation stops after two slices until it is canceled
+        self.answer_ms = 1  # how long an answer takes
         self._subscribers = Subscribers()
         self._objects: dict[tuple[str, str], tuple] = {}
         self._number = 0
@@ -154,7 +155,7 @@ class StandInWorker:
                 self._send(event)
             self._send(m.Finished(number, kind or names.get(name, name), "", "", False))
 
-        self.scheduler.call_later(1, answer)
+        self.scheduler.call_later(self.answer_ms, answer)
         return number
 
     def _preview(self, number, volume_id, object_id, prompt):

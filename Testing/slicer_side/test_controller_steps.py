@@ -126,12 +126,94 @@ def test_a_propagation_that_changes_nothing_is_no_undo_step(bench):
 def test_a_refused_prompt_leaves_no_undo_step(bench):
     view = bench.views["Axial"]
     click_at(bench, view, CENTER)
-    bench.client.fail_prompt("Not there.")
-    click_at(bench, view, (CENTER[0] + 9, CENTER[1], CENTER[2]))
-    assert bench.controller.status.error == "Not there."
+    corner = np.array(bench.world(CENTER[0] + 9, CENTER[1], CENTER[2]))
+    assert not bench.controller.add_box(view.node, np.tile(corner, (4, 1)))
+    assert "no area" in bench.controller.status.error
     bench.undo()
     assert bench.controller.prompts == ()
     assert not bench.voxels("A").any()
+
+
+# ---- undo before the answer ------------------------------------------------------------------------------------------
+NEXT = (CENTER[0] + 9, CENTER[1], CENTER[2] + 2)
+
+
+def ask(bench, ijk):
+    """A click whose answer does not come before `bench.run`."""
+    view = bench.views["Axial"]
+    view.node.JumpSliceByOffsetting(*bench.world(*ijk))
+    view.click(*view.display_position(bench.world(*ijk)))
+
+
+def test_undo_before_the_answer_takes_back_that_prompt_and_no_more(bench):
+    click_at(bench, bench.views["Axial"], CENTER)
+    before = bench.voxels("A")
+    ask(bench, NEXT)
+    bench.undo()
+    assert len(bench.controller.prompts) == 1
+    assert (bench.voxels("A") == before).all()
+    assert not bench.controller.status.running
+    bench.undo()
+    assert bench.controller.prompts == ()
+    assert not bench.voxels("A").any()
+
+
+def test_a_prompt_redone_before_it_was_answered_gets_its_answer(bench):
+    click_at(bench, bench.views["Axial"], CENTER)
+    ask(bench, NEXT)
+    bench.undo()
+    bench.redo()
+    assert len(bench.controller.prompts) == 2
+    assert filled(bench) == [CENTER[2], NEXT[2]]
+
+
+def test_undo_with_two_prompts_waiting_takes_back_the_newest(bench):
+    click_at(bench, bench.views["Axial"], CENTER)
+    ask(bench, NEXT)
+    ask(bench, (CENTER[0], CENTER[1], CENTER[2] - 3))
+    bench.undo()
+    assert len(bench.controller.prompts) == 2
+    assert filled(bench) == [CENTER[2], NEXT[2]]
+    bench.undo()
+    assert len(bench.controller.prompts) == 1
+    assert filled(bench) == [CENTER[2]]
+
+
+def test_undo_after_the_first_of_two_answers_takes_back_the_second_prompt(bench):
+    ask(bench, CENTER)
+    bench.client.answer_ms = 300
+    ask(bench, NEXT)
+    bench.run(lambda: filled(bench) == [CENTER[2]] and bench.controller._queue.empty)
+    assert bench.controller.status.running
+    bench.undo()
+    assert len(bench.controller.prompts) == 1
+    assert filled(bench) == [CENTER[2]]
+
+
+def test_prompts_given_faster_than_answered_are_one_step_each(bench):
+    places = [CENTER, NEXT, (CENTER[0], CENTER[1], CENTER[2] - 3)]
+    for place in places:
+        ask(bench, place)
+    bench.run()
+    for count in (2, 1, 0):
+        bench.undo()
+        assert len(bench.controller.prompts) == count
+        assert filled(bench) == sorted(place[2] for place in places[:count])
+
+
+def test_a_correction_while_it_propagates_is_a_step_of_its_own(bench):
+    click_at(bench, bench.views["Axial"], CENTER)
+    bench.client.held = True
+    bench.controller.propagate()
+    bench.run(lambda: len(filled(bench)) == 2)
+    ask(bench, NEXT)
+    bench.run()
+    propagated = [slice_ for slice_ in filled(bench) if slice_ != NEXT[2]]
+    bench.undo()
+    assert len(bench.controller.prompts) == 1
+    assert filled(bench) == propagated
+    bench.undo()
+    assert filled(bench) == [CENTER[2]]
 
 
 # ---- cancel ----------------------------------------------------------------------------------------------------------

@@ -145,4 +145,5 @@ class AnswersMixin(WritingMixin):
         segmentation = self.scene.GetNodeByID(job.key.segmentation_id)
         if segmentation is not None and job.prompts and self.stored_prompts(job.key) == job.prompts:
             self.store.pop(segmentation, job.key.segment_id)
+            self.undo.prompts_changed(job.key, self.stored_prompts(job.key))
             self._prompts_changed()

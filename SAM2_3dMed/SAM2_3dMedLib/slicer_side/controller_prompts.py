@@ -67,7 +67,8 @@ class PromptsMixin:
         return False
 
     def add_prompt(self, prompt) -> bool:
-        """Store the prompt, show it, and ask the worker for the mask of its slice."""
+        """Store the prompt, show it, and ask the worker for the mask of its slice. PromptRefused when it is none."""
+        self._check(prompt)
         key = self._ensure_segment()
         before = self.stored_prompts(key)
         if any(same_point(known, prompt) for known in before):
@@ -81,6 +82,7 @@ class PromptsMixin:
         volume_id = self._teach(key, before)
         self._submit(JobKind.PREVIEW, key, self.client.add_prompt(volume_id, key.object_id, prompt))
         self._set_status(Status(Phase.PREVIEW, _("Computing this slice...")))
+        self._begin_step()
         return True
 
     # ---- changing prompts ----------------------------------------------------------------------------------------
@@ -129,7 +131,17 @@ class PromptsMixin:
         segmentation = self.scene.GetNodeByID(key.segmentation_id)
         if segmentation is None:
             return
-        if any(job.key == key for job in self._jobs.values()):
+        under_way = dict.fromkeys((*self._queue.jobs, *self._jobs.values()))
+        waiting = [job for job in under_way if job.key == key and job.kind is JobKind.PREVIEW]
+        unanswered = waiting and self._action is waiting[0].action and not self._action_changed
+        behind = waiting[1:] if unanswered else []
+        if behind:
+            # The editor took back the step of the prompt that is computed now. The newest prompt, which waits behind
+            # it, has no step yet, and it is the one that the user means.
+            prompts = waiting[-2].prompts
+            self._end_action()
+            self._drop_jobs(lambda job: job is behind[-1])
+        elif any(job.key == key for job in under_way):
             self.cancel_running()
             self._drop_jobs(lambda job: job.key == key)
         volume_node = self.store.volume_node(segmentation, key.segment_id)
@@ -138,10 +150,15 @@ class PromptsMixin:
         self.store.set_all(segmentation, key.segment_id, volume_node, prompts)
         if self.source is not None and self.engine_requested:
             volume_id = self.client.open_volume(self.source)
-            self._submit(JobKind.RESTORE, key, self.client.set_prompts(volume_id, key.object_id, prompts))
+            # Redone before it was ever answered: its voxels are not in the editor's history, they have to be computed.
+            kind = JobKind.PREVIEW if not behind and self.undo.end_waiting(key) else JobKind.RESTORE
+            self._submit(kind, key, self.client.set_prompts(volume_id, key.object_id, prompts))
         self._forget_review(key)
         self._edits.remember(key)
         self._prompts_changed()
+        if behind:
+            self._begin_step()
+        self._set_running_status()
 
     # ---- the whole volume ----------------------------------------------------------------------------------------
     def propagate(self) -> bool:
@@ -184,6 +201,17 @@ class PromptsMixin:
             self.client.cancel()
 
     # ---- inner ---------------------------------------------------------------------------------------------------
+    def _check(self, prompt) -> None:
+        """The engine's own rules, before anything is stored: a prompt refused later would leave an undo step."""
+        from SAM2_3dMedLib.propagation.checks import checked_prompt
+        from SAM2_3dMedLib.propagation.errors import PromptError
+        from SAM2_3dMedLib.volume.planes import SlicePlane
+
+        try:
+            checked_prompt(prompt, SlicePlane.of(self.source.geometry, prompt.axis))
+        except PromptError as error:
+            raise PromptRefused(str(error)) from error
+
     def _ensure_segment(self) -> ObjectKey:
         """The key of the current segment; an empty segmentation gets its first segment."""
         if self.key is None:
@@ -221,6 +249,7 @@ class PromptsMixin:
         request = self.client.set_prompts(volume_id, key.object_id, self.stored_prompts(key))
         self._submit(JobKind.PREVIEW, key, request, touched)
         self._set_status(Status(Phase.PREVIEW, _("Computing this slice...")))
+        self._begin_step()
 
     def _keep_for_later(self, key: ObjectKey) -> None:
         self._unsent.add(key)

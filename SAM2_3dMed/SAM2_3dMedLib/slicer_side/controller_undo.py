@@ -29,6 +29,7 @@ class UndoMapping:
     def __init__(self) -> None:
         self._prompts: OrderedDict[tuple[ObjectKey, str], tuple] = OrderedDict()
         self._current: dict[ObjectKey, str] = {}
+        self._unanswered: set[tuple[ObjectKey, str]] = set()
 
     def watch(self, key: ObjectKey, segmentation_node, prompts: tuple) -> None:
         """Start to follow a segment, at the step it stands at; `prompts` are the ones that belong to it now."""
@@ -54,6 +55,17 @@ class UndoMapping:
         """The prompts that belong to the step the segment stands at; None when it is not followed."""
         return self._prompts.get((key, self._current[key])) if key in self._current else None
 
+    def begin_waiting(self, key: ObjectKey) -> None:
+        """The step the segment stands at is that of a prompt whose answer is still to come."""
+        self._unanswered.add((key, self._current[key]))
+
+    def end_waiting(self, key: ObjectKey) -> bool:
+        """No answer is to come for the step the segment stands at (any more); True when one was awaited."""
+        place = (key, self._current.get(key, ""))
+        waited = place in self._unanswered
+        self._unanswered.discard(place)
+        return waited
+
     def stepped(self, key: ObjectKey, segmentation_node) -> tuple | None:
         """The prompts to restore when the editor has undone or redone our action; None when it has not."""
         if key not in self._current:
@@ -76,6 +88,7 @@ class UndoMapping:
         for key, step in tuple(self._prompts):
             if segmentation_id is None or key.segmentation_id == segmentation_id:
                 del self._prompts[(key, step)]
+        self._unanswered = {place for place in self._unanswered if place[0] in self._current}
 
     def _remember(self, key: ObjectKey, step: str, prompts: tuple) -> None:
         self._prompts[(key, step)] = tuple(prompts)

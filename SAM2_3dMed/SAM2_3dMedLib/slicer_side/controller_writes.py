@@ -64,6 +64,11 @@ class WriteQueue:
     def empty(self) -> bool:
         return not self._pending
 
+    @property
+    def jobs(self) -> list[Job]:
+        """The jobs of what is not written yet, in order."""
+        return list(dict.fromkeys(item.job for item in self._pending.values()))
+
     def push(self, item: JobEnd) -> None:
         """Add an item; a slice that waits already keeps its place and gets the new mask."""
         self._pending[item.place] = item

@@ -74,20 +74,41 @@ class WritingMixin:
             changed = item.writer.write_slice(item.axis, item.index, item.mask)
             if changed and not self._action_changed:
                 self._action_changed = True
+                self.undo.end_waiting(job.key)
                 self.undo.voxels_changed(job.key, item.node, job.prompts)
         except self._writer_errors() as error:
             self._refuse_writing(job, str(error))
         finally:
             self.writing = False
 
+    def _begin_step(self) -> None:
+        """Open the undo step of the prompt that is answered next: Ctrl+Z before the answer takes back that prompt and
+        not the action before it.
+
+        Not while something of an earlier action is still to come or to be written: it belongs to a step of its own.
+        """
+        job = next((job for job in self._jobs.values() if job.kind.writes), None)
+        if job is None or job.kind is not JobKind.PREVIEW or not self._queue.empty or self._writer is None:
+            return
+        node = self.scene.GetNodeByID(job.key.segmentation_id)
+        if node is not None and self._record_prompts(JobEnd(job, node, self._writer)):
+            self.undo.begin_waiting(job.key)
+
     def _complete(self, item: JobEnd) -> None:
-        """Everything of a job is written: close its undo step, unless a propagation goes on in it."""
+        """Everything of a job is written: the next prompt that waits gets its undo step."""
+        self._close(item)
+        self._begin_step()
+
+    def _close(self, item: JobEnd) -> None:
+        """Close a job's undo step, unless a propagation goes on in it."""
         job, here = item.job, item.writer is self._writer
         automatic = job.kind is JobKind.PREVIEW and self.auto_propagate and not job.cancelled and not job.failed
         if here and automatic and self.stored_prompts(job.key):
             newer = any(other.kind is JobKind.PREVIEW and other.key == job.key for other in self._jobs.values())
             if not newer and self.source is job.source and self._propagate(job.key, follows=job):
                 return
+        if self._action is job.action:
+            self.undo.end_waiting(job.key)
         if not job.failed:
             self._record_prompts(item)
         if self._action is job.action:
@@ -101,19 +122,23 @@ class WritingMixin:
                 self._jobs[request] = Job(JobKind.CONFIDENCE, job.key, job.source)
         self._set_running_status()
 
-    def _record_prompts(self, item: JobEnd) -> None:
-        """An undo step for prompts that changed no voxel; a step that changed some holds its prompts already."""
+    def _record_prompts(self, item: JobEnd) -> bool:
+        """An undo step for prompts that changed no voxel (yet): True when one was made, which is not the case when the
+        step the segment stands at holds these prompts already.
+        """
         key, prompts = item.job.key, item.job.prompts
         if self.undo.prompts(key) == prompts or not self._enter_action(item):
-            return
+            return False
         self.writing = True
         try:
             item.writer.mark_step()
             self.undo.voxels_changed(key, item.node, prompts)
         except self._writer_errors() as error:
             self._refuse_writing(item.job, str(error))
+            return False
         finally:
             self.writing = False
+        return True
 
     def _record_prompts_now(self, key: ObjectKey, prompts: tuple) -> None:
         """As above, for prompts that the engine has no answer to give to."""
