@@ -211,16 +211,40 @@ def demo(
     print(f"{seconds:.0f} s, {outcome.model}")
 
 
-@app.command(add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
-def train(context: typer.Context) -> None:
-    """Train a network by a recipe; see `train --help`."""
-    from .training.loop import main as train_main
+@app.command()
+def train(
+    config: Annotated[
+        str,
+        typer.Argument(
+            metavar="CONFIG", help="YAML file, or a recipe's name: finetune, msd_spleen ... (docs/training.md)."
+        ),
+    ],
+    output: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the packed data and of the runs, one a fold.")],
+    data: Annotated[
+        Path | None,
+        typer.Option(metavar="PATH", help="MSD or nnU-Net folder, tar of one, or manifest; instead of the file's."),
+    ] = None,
+    fold: Annotated[int | None, typer.Option(min=0, max=4, help="Which fold validates; instead of the file's.")] = None,
+    weights: Annotated[
+        str | None, typer.Option(metavar="FILE|NAME", help="What to start from: ours, SAM 2.1, MedSAM2, or 'default'.")
+    ] = None,
+    minutes: Annotated[float | None, typer.Option(min=0.1, help="Stop and save after so many minutes.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the output folder.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check data, memory and speed in a minute.")] = False,
+    device: DeviceOption = DeviceName.AUTO,
+) -> None:
+    """Train on labeled volumes and evaluate on the held-out fold. Several GPUs: torchrun -m SAM2_3dMedLib.cli train."""
+    from .commands.engine import Device
+    from .commands.train import TrainRequest, run_dry, run_train
 
-    try:
-        code = train_main(context.args)
-    except SystemExit as end:  # argparse's way of answering --help and of refusing an option
-        code = end.code if isinstance(end.code, int) else BAD_INPUT
-    raise typer.Exit(code)
+    request = TrainRequest(config, output, data, fold, weights, minutes, resume, Device(device.value))
+    if dry_run:
+        found = run_dry(request)
+        print("\n".join(found.lines()))
+        raise typer.Exit(0 if found.fits else BAD_INPUT)
+    outcome = run_train(request, _progress_console())
+    if outcome.first:
+        print("\n".join(outcome.lines()))
 
 
 @models_app.command("list")

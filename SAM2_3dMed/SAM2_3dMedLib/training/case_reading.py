@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+import SimpleITK as sitk  # noqa: N813 - its customary name
 
 from ..volume.errors import VolumeError
 from ..volume.images import Volume, read_volume
@@ -36,6 +37,31 @@ def read_case(case: LabeledCase) -> PackedCase:
     spacing = turned_spacing(image)
     info = CaseInfo(case.dataset, case.case, kind, turned(voxels, image).shape, spacing, dict(case.labels))
     return PackedCase(info, turned(voxels, image), turned(labels, label))
+
+
+def check_header(case: LabeledCase) -> int:
+    """Look at the files' headers alone; the number of voxels.
+
+    Raises:
+        UnusableCaseError: a file is missing or no image, or image and labels are not on one grid.
+    """
+    geometries = []
+    for path in (case.image, case.label):
+        reader = sitk.ImageFileReader()
+        reader.SetFileName(str(path))
+        if not path.exists():
+            raise UnusableCaseError(f"The image '{path}' does not exist; check the path.")
+        try:
+            reader.ReadImageInformation()
+        except RuntimeError as error:
+            raise UnusableCaseError(f"'{path}' cannot be read as an image.") from error
+        geometries.append((reader.GetSize(), reader.GetOrigin(), reader.GetSpacing(), reader.GetDirection()))
+    (size, *image), (label_size, *label) = geometries
+    if size != label_size or any(
+        not np.allclose(one, other, rtol=0, atol=GRID_TOLERANCE_MM) for one, other in zip(image, label, strict=True)
+    ):
+        raise UnusableCaseError(f"image ({size}) and labels ({label_size}) are not on one grid; resample the labels.")
+    return int(np.prod(size))
 
 
 def turned(array: npt.NDArray, volume: Volume) -> npt.NDArray:

@@ -188,7 +188,7 @@ def _channel_files(folder: Path, channel: int) -> list[Path]:
 def _labels(facts: Mapping[str, Any], folder: Path) -> dict[int, str]:
     """Value to name. MSD and nnU-Net 1 have {"1": "spleen"}, nnU-Net 2 {"spleen": 1}, regions {"whole": [1, 2]}.
 
-    A region is a union of values: its values appear on their own, under the name of the first region that ends there.
+    A region is a union of values, which are taken one by one: a value that has no name of its own is "label 2".
     """
     found: dict[int, str] = {}
     for key, value in facts["labels"].items():
@@ -199,10 +199,11 @@ def _labels(facts: Mapping[str, Any], folder: Path) -> dict[int, str]:
             numbers = [int(entry) for entry in (values if isinstance(values, list) else [values])]
         except (TypeError, ValueError) as error:
             raise LayoutError(f"The labels in {folder / 'dataset.json'} are not numbers and names.") from error
-        for number in numbers:
-            alone = len(numbers) == 1
-            if number > 0 and (alone or number not in found):
-                found[number] = name if alone else f"label {number}"
+        if len(numbers) == 1:
+            found[numbers[0]] = name
+        else:
+            found = {number: f"label {number}" for number in numbers} | found
+    found = {number: name for number, name in found.items() if number > 0}
     if not found:
         raise LayoutError(f"{folder / 'dataset.json'} names no label but the background.")
     return dict(sorted(found.items()))

@@ -10,6 +10,7 @@ from ..network.config import network_config
 from ..network.model import SAM23dMed
 from .recipe import Recipe, RecipeError
 
+ANY_SIZE = "auto"  # as `network`: whatever the initial weights are
 # Modules that a weight file may lack: the paper's parts, which start at their initialization when they are switched on.
 PART_MODULES = ("adapter.", "slice_position.", "boundary.", "boundary_fusion.")
 
@@ -24,6 +25,8 @@ def first_network(recipe: Recipe) -> SAM23dMed:
     size = recipe.stages[0].sampling.size
     path = recipe.initial_weights
     if not path:
+        if recipe.network == ANY_SIZE:
+            raise RecipeError("'network: auto' takes the size of the initial weights; give initial_weights or a size.")
         return build_network(network_config(recipe.network, size, recipe.parts))
     if not path.endswith(".safetensors"):
         network = build_pretrained(path, image_size=size, parts=recipe.parts)
@@ -41,7 +44,7 @@ def first_network(recipe: Recipe) -> SAM23dMed:
 
 
 def _require_size(recipe: Recipe, found: str) -> None:
-    if found != recipe.network:
+    if recipe.network not in (found, ANY_SIZE):
         raise RecipeError(
             f"{recipe.initial_weights} is of size '{found}', the recipe asks for '{recipe.network}'; "
             f"write 'network: {found}' into the recipe or choose other initial weights."

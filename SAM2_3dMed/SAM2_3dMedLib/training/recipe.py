@@ -60,7 +60,7 @@ class Recipe:
     """Everything that decides a training run but the data and the machine.
 
     Attributes:
-        network: size name of `network.config.network_config`.
+        network: size name of `network.config.network_config`; "auto": that of the initial weights.
         initial_weights: checkpoint to start from (ours, Meta's or MedSAM2's); none means from scratch.
         frozen: parts of the network that are not trained, by their dotted names, e.g. "image_encoder".
         unfrozen: parts within the frozen ones that are trained all the same, e.g. "image_encoder.neck".
@@ -142,21 +142,29 @@ def _first_difference(saved: Any, given: Any, where: str, free: frozenset[str] =
 
 def recipe_from_dict(values: Mapping[str, Any]) -> Recipe:
     """Build a recipe from nested tables. Raises RecipeError for unknown, missing or misplaced entries."""
-    return _build(Recipe, values, "recipe")
+    return build_section(Recipe, values, "recipe")
 
 
 def read_recipe(path: Path) -> Recipe:
     """Read a YAML recipe. Raises RecipeError if it is no table or has a wrong entry."""
+    return recipe_from_dict(read_yaml(path))
+
+
+def read_yaml(path: Path) -> Any:
+    """What a YAML file holds. Raises RecipeError if it cannot be read."""
     import yaml
 
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise RecipeError(f"The recipe {path} cannot be read: {error}") from error
-    return recipe_from_dict(values)
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise RecipeError(f"The recipe {path} cannot be read: {' '.join(str(error).split())}") from error
 
 
-def _build(kind: type, values: Any, where: str) -> Any:
+def build_section(kind: type, values: Any, where: str) -> Any:
+    """A frozen data class from a table of its entries, nested ones included.
+
+    Raises RecipeError, which names the entry by its place under `where`.
+    """
     if not isinstance(values, Mapping):
         raise RecipeError(f"{where} must be a table of entries, not {type(values).__name__}.")
     known = {entry.name for entry in fields(kind)}
@@ -173,7 +181,7 @@ def _build(kind: type, values: Any, where: str) -> Any:
 
 def _value(hint: Any, value: Any, where: str) -> Any:
     if is_dataclass(hint):
-        return _build(hint, value, where)
+        return build_section(hint, value, where)
     if getattr(hint, "__origin__", None) is tuple:
         if not isinstance(value, (list, tuple)):
             raise RecipeError(f"{where} must be a list.")
@@ -187,4 +195,8 @@ def _value(hint: Any, value: Any, where: str) -> Any:
             raise RecipeError(f"{where} must be a number, not {value!r}.") from error
     if hint in (int, int | None) and value is not None and (isinstance(value, bool) or not isinstance(value, int)):
         raise RecipeError(f"{where} must be a whole number, not {value!r}.")
+    if hint in (str, str | None) and value is not None and not isinstance(value, str):
+        raise RecipeError(f"{where} must be text, not {value!r}.")
+    if hint is bool and not isinstance(value, bool):
+        raise RecipeError(f"{where} must be true or false, not {value!r}.")
     return value

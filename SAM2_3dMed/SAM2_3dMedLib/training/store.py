@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import torch
 
 from .pack import CaseInfo, PackedCase, PackError, read_pack
 
+FILES_AT_ONCE = 8
 MIN_VOXELS = 24  # below this a label is noise of the reference segmentation rather than an object
 
 
@@ -115,8 +117,10 @@ def load_store(
 ) -> CaseStore:
     """Read packs into a store in a fixed order (data set, case). Raises PackError if there is no case at all."""
     store = CaseStore()
-    for path in paths:
-        store.add((case for case in read_pack(path) if keep is None or keep(case.info)), device)
+    with ThreadPoolExecutor(FILES_AT_ONCE) as pool:
+        for first in range(0, len(paths), FILES_AT_ONCE):  # a few at a time: whole volumes wait in memory
+            for packed in pool.map(lambda path: list(read_pack(path)), paths[first : first + FILES_AT_ONCE]):
+                store.add((case for case in packed if keep is None or keep(case.info)), device)
     if not store.cases:
         raise PackError("The packs hold no case to train on; check --packs and the recipe's data sets.")
     store.cases.sort(key=lambda case: (case.info.dataset, case.info.case))

@@ -88,7 +88,7 @@ class Trainer:
         self.folders = folders or RunFolders()
         self.stop_requested = False
         self.bad_in_a_row = 0
-        self._batches: dict[str, int] = {}
+        self.batches: dict[str, int] = {}  # of stages that did not fit the device as the recipe has them
         self._agreed = StepFacts(0.0)
         self._step_ended = 0.0
         self._saved_at = 0.0
@@ -217,7 +217,7 @@ class Trainer:
     def _run_stage(self, stage: Stage) -> None:
         state, progress = self.state, self.state.progress
         state.enter_stage(stage)
-        stage = replace(stage, batch=self._batches.get(stage.name, stage.batch))
+        stage = replace(stage, batch=self.batches.get(stage.name, stage.batch))
         maker = BatchMaker(self.training, stage, state.rng, state.generator)
         forward = ClipForward(state.network, stage.prompts, stage.losses, state.rng, state.generator)
         batch = self._draw(maker)
@@ -256,11 +256,11 @@ class Trainer:
         """After running out of device memory: go on with three quarters of the clips; TrainingError at one clip."""
         if stage.batch == 1:
             raise TrainingError(f"Stage '{stage.name}' does not fit the device with one clip; use fewer slices.")
-        self._batches[stage.name] = stage.batch * 3 // 4
+        self.batches[stage.name] = stage.batch * 3 // 4
         self.state.optimizer.zero_grad(set_to_none=True)
         gc.collect()
         torch.cuda.empty_cache()
-        say(f"Out of device memory: stage '{stage.name}' goes on with {self._batches[stage.name]} clips a batch.")
+        say(f"Out of device memory: stage '{stage.name}' goes on with {self.batches[stage.name]} clips a batch.")
 
     def _facts(self, stage: Stage, outcome: StepOutcome, loss: float, images_per_second: float) -> dict[str, Any]:
         progress = self.state.progress

@@ -1,0 +1,62 @@
+"""Unpacks a downloaded data set: only what training needs, and only into the folder that it is given."""
+
+from __future__ import annotations
+
+import shutil
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from .data_layouts import LayoutError
+
+ENDINGS = (".tar", ".tar.gz", ".tgz")
+_NEEDED = ("imagesTr", "labelsTr", "dataset.json")  # not imagesTs, which has no labels and much of the bytes
+
+
+def is_archive(path: Path) -> bool:
+    """Whether the file's name is that of a tar archive."""
+    return path.name.lower().endswith(ENDINGS)
+
+
+def unpack(archive: Path, folder: Path) -> Path:
+    """The archive's labeled part in `folder/<name of the archive>`, unpacked there unless it was before.
+
+    The folder appears whole or not at all.
+
+    Raises:
+        LayoutError: no archive, truncated, unsafe, without a dataset.json, or the disk is full.
+    """
+    stem = next(
+        archive.name[: -len(end)] for end in sorted(ENDINGS, key=len, reverse=True) if archive.name.endswith(end)
+    )
+    target = folder / stem
+    if target.is_dir():
+        return target
+    if not hasattr(tarfile, "data_filter"):
+        raise LayoutError(f"This Python cannot unpack archives safely; unpack {archive} yourself and give the folder.")
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder))
+    try:
+        with tarfile.open(archive) as opened:
+            opened.extractall(partial, members=_needed(opened), filter="data")
+        if not any(partial.rglob("dataset.json")):
+            raise LayoutError(f"{archive} holds no dataset.json; is it a task of MSD or a data set of nnU-Net?")
+        partial.chmod(0o755)
+        partial.replace(target)
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise LayoutError(
+            f"{archive} could not be unpacked ({error}); download it again, or free some space."
+        ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return target
+
+
+def _needed(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    for member in archive:
+        parts = PurePosixPath(member.name).parts
+        if not parts or parts[-1].startswith("._"):  # macOS's second file beside every file
+            continue
+        if any(part in _NEEDED for part in parts):
+            yield member

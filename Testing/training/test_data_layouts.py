@@ -1,0 +1,89 @@
+"""The three layouts give the same cases; what is wrong with a data folder is said in one sentence."""
+
+import json
+from pathlib import Path
+
+import pytest
+from SAM2_3dMedLib.training.data_layouts import Layout, LayoutError, read_layout
+
+
+def _touch(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+
+
+def _msd(folder: Path, **changes) -> Path:
+    facts = {
+        "name": "Pancreas",
+        "modality": {"0": "CT"},
+        "labels": {"0": "background", "1": "pancreas", "2": "cancer"},
+        "training": [
+            {"image": f"./imagesTr/p_{n}.nii.gz", "label": f"./labelsTr/p_{n}.nii.gz"} for n in ("004", "001")
+        ],
+    } | changes
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "dataset.json").write_text(json.dumps(facts))
+    _touch(folder, "imagesTr/p_001.nii.gz", "imagesTr/p_004.nii.gz", "imagesTr/._p_001.nii.gz")
+    return folder
+
+
+def test_msd_lists_its_cases_in_dataset_json(tmp_path) -> None:
+    folder = _msd(tmp_path / "Task07_Pancreas")
+    cases = read_layout(folder)
+    assert [case.key for case in cases] == ["Task07_Pancreas/p_001", "Task07_Pancreas/p_004"]
+    assert cases[0].labels == {1: "pancreas", 2: "cancer"}
+    assert cases[0].modality == "CT"
+    assert cases[0].image.is_file()
+    assert cases[0].label == folder / "labelsTr" / "p_001.nii.gz"
+    assert read_layout(tmp_path) == cases  # the folder above, as a tar unpacks
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_nnunet_names_its_channels_in_the_file_names(tmp_path, version) -> None:
+    folder = tmp_path / "Dataset007_Pancreas"
+    facts = {"labels": {"0": "background", "1": "pancreas", "2": "cancer"}, "modality": {"0": "T1", "1": "T2"}}
+    if version == 2:
+        facts = {"channel_names": {"0": "T1", "1": "T2"}, "file_ending": ".nii.gz"}
+        facts["labels"] = {"background": 0, "organ": [1, 2], "cancer": 2, "pancreas": 1, "ignore": 3}
+    _touch(folder, *(f"imagesTr/p_{n}_000{c}.nii.gz" for n in (1, 2) for c in (0, 1)), "imagesTr/._p_1_0000.nii.gz")
+    (folder / "dataset.json").write_text(json.dumps(facts))
+    cases = read_layout(folder, channel=1)
+    assert [case.case for case in cases] == ["p_1", "p_2"]
+    assert cases[0].labels == {1: "pancreas", 2: "cancer"}
+    assert cases[0].modality == "T2"
+    assert cases[0].image.name == "p_1_0001.nii.gz"
+    assert cases[0].label == folder / "labelsTr" / "p_1.nii.gz"
+    with pytest.raises(LayoutError, match="no channel 2; it has 0, 1"):
+        read_layout(folder, channel=2)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"training": []}, "lists no labeled case"),
+        ({"training": ["imagesTr/p_001.nii.gz"]}, "no list 'training'"),
+        ({"labels": {"0": "background"}}, "no label but the background"),
+        ({"labels": [1]}, "no table 'labels'"),
+        ({"training": [{"image": "imagesTr/p_1.nii.gz", "label": "a"}] * 2}, "p_1 twice"),
+    ],
+)
+def test_a_description_that_cannot_be_used_is_named(tmp_path, change, message) -> None:
+    with pytest.raises(LayoutError, match=message):
+        read_layout(_msd(tmp_path / "Task", **change))
+
+
+def test_a_path_that_is_no_data_set_is_named(tmp_path) -> None:
+    with pytest.raises(LayoutError, match="does not exist"):
+        read_layout(tmp_path / "none")
+    with pytest.raises(LayoutError, match=r"one dataset\.json \(found none\)"):
+        read_layout(tmp_path)
+    _msd(tmp_path / "Task01")
+    _msd(tmp_path / "Task02")
+    with pytest.raises(LayoutError, match="Task01, Task02"):
+        read_layout(tmp_path)
+    (tmp_path / "cases.csv").write_text("image,label\n")
+    with pytest.raises(LayoutError, match="no column 'split'"):
+        read_layout(tmp_path / "cases.csv")
+    with pytest.raises(LayoutError, match="is a file"):
+        read_layout(tmp_path / "cases.csv", Layout.MSD)
