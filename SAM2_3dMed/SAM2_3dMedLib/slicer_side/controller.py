@@ -19,6 +19,7 @@ from .controller_scene import SceneWatch
 from .controller_state import Change, Job, JobKind, Listeners, ObjectKey, Phase, PromptRefused, Status
 from .controller_undo import UndoMapping
 from .controller_writes import WriteQueue
+from .engine_sentences import in_slicer
 from .engine_settings import EngineSettings
 from .prompt_cache import PromptCache
 from .translation import _
@@ -146,7 +147,7 @@ class Controller(PromptsMixin, RefineMixin, AnswersMixin, ReviewMixin):
             self.client.load_model(weights, self.settings.device)
         except WeightsError as error:
             self._loaded = None
-            self._set_status(Status(Phase.FAILED, error=str(error)))
+            self._set_status(Status(Phase.FAILED, error=in_slicer(str(error))))
             return False
         if self.client.state is ClientState.FAILED:
             return False  # the client has said why
@@ -165,7 +166,7 @@ class Controller(PromptsMixin, RefineMixin, AnswersMixin, ReviewMixin):
 
     def set_settings(self, settings: EngineSettings) -> None:
         """Choose another model or device; the prompts stay, slices are encoded again when they are needed."""
-        if settings == self.settings:
+        if settings == self.settings and settings == self._loaded:
             return
         self.settings = settings
         if self._loaded is not None or self.source is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .controller_state import Change, JobKind, ObjectKey, Phase, PromptRefused, Status
+from .engine_sentences import in_slicer
 from .translation import _
 
 
@@ -210,7 +211,7 @@ class PromptsMixin:
         try:
             checked_prompt(prompt, SlicePlane.of(self.source.geometry, prompt.axis))
         except PromptError as error:
-            raise PromptRefused(str(error)) from error
+            raise PromptRefused(in_slicer(str(error))) from error
 
     def _ensure_segment(self) -> ObjectKey:
         """The key of the current segment; an empty segmentation gets its first segment."""

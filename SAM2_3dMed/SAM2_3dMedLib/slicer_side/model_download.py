@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from .engine_sentences import in_slicer
 from .interpreter import InterpreterNotFound, find_interpreter
 from .translation import _
 from .transports import QProcessTransport, Transport
@@ -66,7 +67,7 @@ class ModelDownload:
             if "done" in message:
                 self._progress(int(message["done"]), int(message["total"]))
             elif "error" in message:
-                self._error = message["error"]
+                self._error = in_slicer(message["error"])
             elif "path" in message:
                 self._error = ""
 

@@ -7,6 +7,7 @@ from SAM2_3dMedLib.weights import manifest
 from SAM2_3dMedLib.weights.download import remove_weights
 from SAM2_3dMedLib.weights.verify import WeightsError
 
+from .engine_sentences import in_slicer
 from .model_download import ModelDownload
 from .translation import _
 
@@ -37,7 +38,7 @@ class ModelPanel:
         try:
             entry = manifest.read_manifest().entry(name)
         except WeightsError as error:
-            self.ui.modelInfoLabel.text = str(error)
+            self.ui.modelInfoLabel.text = in_slicer(str(error))
             self.ui.downloadButton.visible = False
             self.ui.removeModelButton.visible = False
             return

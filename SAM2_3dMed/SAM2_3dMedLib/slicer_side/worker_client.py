@@ -7,6 +7,7 @@ sent again to the next one).
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import time
 from collections import deque
@@ -20,6 +21,7 @@ from ..worker import messages as m
 from ..worker.array_file import ArrayFolder
 from .client_events import ClientState, ClientStateChanged, Subscribers, UploadProgress, WorkerLost
 from .client_memory import ClientMemory
+from .engine_sentences import in_slicer
 from .interpreter import InterpreterNotFound, worker_command
 from .scheduling import QtScheduler, Scheduler
 from .translation import _
@@ -301,6 +303,8 @@ class WorkerClient:
     # Receiving
 
     def _handle(self, event: m.Message) -> None:
+        if getattr(event, "sentence", ""):
+            event = dataclasses.replace(event, sentence=in_slicer(event.sentence))
         if isinstance(event, m.WorkerStarted):
             self._set_state(ClientState.LOADING, _("Loading torch ..."))
         elif isinstance(event, (m.EngineReady, m.ModelLoaded)):
