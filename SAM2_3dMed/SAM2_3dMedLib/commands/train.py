@@ -259,7 +259,8 @@ def _evaluate(
             rows += table_rows(protocol, output / "objects.csv")
     if not processes.first:
         return None
-    return write_table(folder, rows, {"weights": weights.name, "validation cases": len(chosen.val)})
+    evaluated = len(chosen.val) if section.limit is None else min(section.limit, len(chosen.val))
+    return write_table(folder, rows, {"weights": weights.name, "cases": evaluated})
 
 
 def _manifest_of(cases: tuple[LabeledCase, ...]) -> str:

@@ -57,7 +57,7 @@ class EvaluationSection:
     Attributes:
         protocols: of `sam2-3dmed evaluate`; none: no evaluation.
         window: intensity window, as `sam2-3dmed evaluate --window`.
-        limit: at most so many cases.
+        limit: at most so many cases of each data set.
     """
 
     protocols: tuple[str, ...] = ("box",)
