@@ -8,38 +8,35 @@ sent again to the next one).
 from __future__ import annotations
 
 import dataclasses
+import logging
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
-
-import numpy as np
 
 from ..worker import messages as m
 from ..worker.array_file import ArrayFolder
 from .client_events import ClientState, ClientStateChanged, Subscribers, UploadProgress, WorkerLost
 from .client_memory import ClientMemory
+from .client_outbox import Outbox
+from .client_requests import RequestsMixin
 from .engine_sentences import in_slicer
 from .interpreter import InterpreterNotFound, worker_command
 from .scheduling import QtScheduler, Scheduler
 from .translation import _
 from .transports import QProcessTransport, Transport
-from .volume_upload import VolumeUpload
 from .worker_process import WorkerProcess
 
-_UPLOAD_STEP_MS = 8.0
 _TICK_MS = 20
 _SLOW_TICK_MS = 200
 _CANCEL_TIMEOUT_S = 5.0
 _LOG_LINES = 200
 # More ends than this within a minute mean that a new start does not help.
 _CRASHES_PER_MINUTE = 3
-_LONG = (m.Propagate, m.RefineBoundary)
 
 
-class WorkerClient:
+class WorkerClient(RequestsMixin):
     """See docs/decisions/0003-slicer-side.md. All methods return at once, `stop` excepted, which takes at most
     `timeout_s`.
     """
@@ -58,8 +55,7 @@ class WorkerClient:
         self._folder = ArrayFolder()
         self._process: WorkerProcess | None = None
         self._number = 0
-        self._outgoing: deque[m.Message | VolumeUpload] = deque()
-        self._waiting: dict[int, m.Message] = {}
+        self._outbox = Outbox(self._folder, self._next_number)
         self._sent_prompts: dict[int, Any] = {}
         self._log: deque[str] = deque(maxlen=_LOG_LINES)
         self._crashes: deque[float] = deque(maxlen=_CRASHES_PER_MINUTE)
@@ -77,7 +73,7 @@ class WorkerClient:
     @property
     def busy(self) -> bool:
         """True while any request is unanswered or waits to be sent."""
-        return bool(self._waiting or self._outgoing)
+        return self._outbox.busy
 
     def subscribe(self, event_class: type, callback: Callable[[Any], None]) -> Callable[[], None]:
         return self._subscribers.add(event_class, callback)
@@ -129,78 +125,16 @@ class WorkerClient:
         process, self._process = self._process, None
         if process is not None:
             process.end(m.Shutdown(self._next_number()), timeout_s)
-        self._outgoing.clear()
-        self._sent_prompts.clear()
         self._cancel_deadline = None
         self._fail_waiting(_("The inference process was ended."))
 
-    # Requests
-
-    def load_model(self, weights: Path, device: str = "auto") -> int:
-        self.start()
-        self._memory.model = (Path(weights), device)
-        self._device = device
-        return self._send(m.LoadModel(self._next_number(), str(weights), device))
-
-    def open_volume(self, source: Any) -> str:
-        self.start()
-        known = source.volume_id in self._memory.open_volumes
-        for volume_id in self._memory.use_volume(source):
-            self._forget_volume(volume_id)
-        if not known:
-            self._queue_volume(source)
-            self._pump()
-        return source.volume_id
-
-    def close_volume(self, volume_id: str) -> None:
-        if self._memory.close_volume(volume_id):
-            self._forget_volume(volume_id)
-
-    def add_prompt(self, volume_id: str, object_id: str, prompt: Any) -> int:
-        self.start()
-        self._cancel_running()
-        self._memory.add_prompt(volume_id, object_id, prompt)
-        number = self._next_number()
-        self._sent_prompts[number] = prompt
-        return self._send(m.AddPrompt(number, volume_id, object_id, prompt.to_json()))
-
-    def set_prompts(self, volume_id: str, object_id: str, prompts: Sequence[Any]) -> int:
-        self.start()
-        self._cancel_running()
-        self._memory.set_prompts(volume_id, object_id, tuple(prompts))
-        values = tuple(prompt.to_json() for prompt in prompts)
-        return self._send(m.SetPrompts(self._next_number(), volume_id, object_id, values, False))
-
-    def undo(self, volume_id: str, object_id: str) -> int:
-        self._cancel_running()
-        self._memory.set_prompts(volume_id, object_id, self._memory.prompts(volume_id, object_id)[:-1])
-        return self._send(m.Undo(self._next_number(), volume_id, object_id))
-
-    def remove_object(self, volume_id: str, object_id: str) -> int:
-        self._cancel_running()
-        self._memory.set_prompts(volume_id, object_id, ())
-        return self._send(m.RemoveObject(self._next_number(), volume_id, object_id))
-
-    def propagate(self, volume_id: str, object_id: str, slice_range: tuple[int, int] | None = None) -> int:
-        first, last = slice_range if slice_range is not None else (None, None)
-        return self._send(m.Propagate(self._next_number(), volume_id, object_id, first, last))
-
-    def read_confidence(self, volume_id: str, object_id: str) -> int:
-        return self._send(m.ReadConfidence(self._next_number(), volume_id, object_id))
-
-    def refine_boundary(self, volume_id: str, object_id: str, axis: int, masks: Mapping[int, Any]) -> int:
-        """`masks`: bool arrays, or `MaskCrop` where they were packed before, in steps."""
-        crops = {int(i): mask if isinstance(mask, m.MaskCrop) else m.MaskCrop.of(mask) for i, mask in masks.items()}
-        slices = tuple(m.IndexedMask(index, crop) for index, crop in sorted(crops.items()))
-        return self._send(m.RefineBoundary(self._next_number(), volume_id, object_id, int(axis), slices))
+    # Requests that act at once
 
     def cancel(self) -> None:
         """Ends propagation and refinement between two slices; kills the process when it does not answer in time."""
-        for item in [item for item in self._outgoing if isinstance(item, _LONG)]:
-            self._outgoing.remove(item)
-            self._waiting.pop(item.request, None)
+        for item in self._outbox.drop_long():
             self._subscribers.send(m.Finished(item.request, item.kind_name, item.volume_id, item.object_id, True))
-        if any(isinstance(request, _LONG) for request in self._waiting.values()):
+        if self._outbox.long_work:
             self._write(m.Cancel(self._next_number()))
             if self._cancel_deadline is None:
                 self._cancel_deadline = time.monotonic() + _CANCEL_TIMEOUT_S
@@ -214,16 +148,17 @@ class WorkerClient:
 
     def _send(self, request: m.Message) -> int:
         self.start()
-        self._queue(request)
+        self._outbox.add(request)
         if self._process is None:  # the answer comes after the caller has the number
             self._scheduler.call_later(0, lambda: self._fail_waiting(_("The inference process does not run.")))
         self._pump()
         return request.request
 
     def _pump(self) -> None:
-        """Sends what waits, in order, up to a volume that is not handed over yet."""
-        while self._process is not None and self._outgoing and not isinstance(self._outgoing[0], VolumeUpload):
-            self._write(self._outgoing.popleft())
+        """Sends what can be sent now."""
+        if self._process is not None:
+            for request in self._outbox.sendable():
+                self._write(request)
         self._update_state()
 
     def _write(self, request: m.Message) -> None:
@@ -231,14 +166,14 @@ class WorkerClient:
             self._process.send(request)
 
     def _cancel_running(self) -> None:
-        if any(isinstance(request, _LONG) for request in self._waiting.values()):
+        if self._outbox.long_work:
             self.cancel()
 
     def _queue_volume(self, source: Any) -> None:
         """The volume, then the prompts that its objects had when it was open the last time."""
         volume_id = source.volume_id
         try:
-            self._outgoing.append(VolumeUpload(source, self._folder))
+            self._outbox.add_volume(source)
         except OSError as error:
             sentence = _(
                 "The volume cannot be handed to the inference process ({reason}): free some disk space or memory."
@@ -248,40 +183,27 @@ class WorkerClient:
             return
         for object_id in self._memory.objects(volume_id):
             values = tuple(prompt.to_json() for prompt in self._memory.prompts(volume_id, object_id))
-            self._queue(m.SetPrompts(self._next_number(), volume_id, object_id, values, True))
+            self._outbox.add(m.SetPrompts(self._next_number(), volume_id, object_id, values, True))
 
     def _forget_volume(self, volume_id: str) -> None:
-        for item in [item for item in self._outgoing if isinstance(item, VolumeUpload)]:
-            if item.source.volume_id == volume_id:
-                self._outgoing.remove(item)
-                self._folder.remove(item.file)
+        self._outbox.drop_volume(volume_id)
         if self._process is not None:
             self._send(m.CloseVolume(self._next_number(), volume_id))
 
     def _replay(self) -> None:
         """Everything that the last process knew, for the new one."""
-        waiting = [item for item in self._outgoing if not isinstance(item, VolumeUpload)]
-        self._outgoing.clear()
-        if self._memory.model is not None and not any(isinstance(item, m.LoadModel) for item in waiting):
-            self._queue(m.LoadModel(self._next_number(), str(self._memory.model[0]), self._memory.model[1]))
+        unsent = self._outbox.take_unsent()
+        if self._memory.model is not None and not any(isinstance(item, m.LoadModel) for item in unsent):
+            self._outbox.add(m.LoadModel(self._next_number(), str(self._memory.model[0]), self._memory.model[1]))
         for source in tuple(self._memory.open_volumes.values()):
             self._queue_volume(source)
-        self._outgoing.extend(waiting)
+        self._outbox.put_back(unsent)
         self._pump()
 
-    def _queue(self, request: m.Message) -> None:
-        self._waiting[request.request] = request
-        self._outgoing.append(request)
-
     def _upload_step(self) -> None:
-        upload = self._outgoing[0]
-        if upload.step(_UPLOAD_STEP_MS):
-            self._outgoing.popleft()
-            source = upload.source
-            matrix = tuple(float(value) for value in np.asarray(source.ijk_to_ras, dtype=float).ravel())
-            number = self._next_number()
-            request = m.OpenVolume(number, source.volume_id, upload.file, matrix, source.name, source.modality, "auto")
-            self._waiting[number] = request
+        upload = self._outbox.upload
+        request = self._outbox.upload_step()
+        if request is not None:
             self._write(request)
         self._subscribers.send(UploadProgress(upload.source.volume_id, upload.fraction))
         self._pump()
@@ -290,7 +212,7 @@ class WorkerClient:
         process.poll()
         if process is not self._process:
             return  # it was stopped, or ended by itself
-        uploading = bool(self._outgoing) and isinstance(self._outgoing[0], VolumeUpload)
+        uploading = self._outbox.upload is not None
         if uploading:
             self._upload_step()
         if self._cancel_deadline is not None and time.monotonic() > self._cancel_deadline:
@@ -310,27 +232,27 @@ class WorkerClient:
         elif isinstance(event, (m.EngineReady, m.ModelLoaded)):
             self.device_sentence = event.sentence
         elif isinstance(event, m.VolumeOpened):
-            request = self._waiting.get(event.request)
-            if isinstance(request, m.OpenVolume):
-                self._folder.remove(
-                    request.array
-                )  # the worker has it mapped; where that forbids removal, the folder goes at the end
+            request = self._outbox.request(event.request)
+            if isinstance(request, m.OpenVolume):  # mapped; where that forbids removal, the folder goes at the end
+                self._folder.remove(request.array)
         elif isinstance(event, (m.Finished, m.Failed)):
             self._answered(event)
         self._subscribers.send(event)
         self._update_state()
 
     def _answered(self, event: m.Finished | m.Failed) -> None:
-        request = self._waiting.pop(event.request, None)
+        request = self._outbox.answered(event.request)
         prompt = self._sent_prompts.pop(event.request, None)
         if isinstance(event, m.Finished) and event.kind == "Hello" and self._state is ClientState.LOADING:
             self._set_state(ClientState.BUSY if self.busy else ClientState.IDLE, self.device_sentence)
         if isinstance(event, m.Failed):
             if prompt is not None and isinstance(request, m.AddPrompt):
                 self._memory.drop_prompt(request.volume_id, request.object_id, prompt)
+            if event.fatal or event.kind == "internal":
+                logging.warning("SAM2-3dMed: %s\n%s", event.sentence, self.log_tail())
             if event.fatal:
                 self._set_state(ClientState.FAILED, event.sentence)
-        if not any(isinstance(item, _LONG) for item in self._waiting.values()):
+        if not self._outbox.long_work:
             self._cancel_deadline = None
 
     def _ended(self, how: str) -> None:
@@ -351,6 +273,7 @@ class WorkerClient:
                 "The inference process ends again and again ({how}): choose another device or model, or see the log."
             )
         sentence = sentence.format(how=how)
+        logging.warning("SAM2-3dMed: %s\n%s", sentence, self.log_tail())  # the log that the sentences speak of
         self._fail_waiting(sentence)
         self._subscribers.send(WorkerLost(sentence, again, self.log_tail()))
         if again and self._process is None:
@@ -360,10 +283,8 @@ class WorkerClient:
 
     def _fail_waiting(self, sentence: str) -> None:
         """Every request gets its answer, also from a process that is gone."""
-        waiting, self._waiting = self._waiting, {}
         self._sent_prompts.clear()
-        self._outgoing.clear()
-        for request in waiting.values():
+        for request in self._outbox.clear():
             names = getattr(request, "volume_id", ""), getattr(request, "object_id", "")
             self._subscribers.send(m.Failed(request.request, "lost", sentence, False, *names))
 
