@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import contextlib
 
-from SAM2_3dMedLib.weights.verify import WeightsError
-
-from .client_events import ClientState
 from .controller_answers import AnswersMixin
+from .controller_engine import EngineMixin
 from .controller_prompts import PromptsMixin
 from .controller_refine import RefineMixin
 from .controller_review import ReviewMixin
@@ -19,13 +17,11 @@ from .controller_scene import SceneWatch
 from .controller_state import Change, Job, JobKind, Listeners, ObjectKey, Phase, PromptRefused, Status
 from .controller_undo import UndoMapping
 from .controller_writes import WriteQueue
-from .engine_sentences import in_slicer
-from .engine_settings import EngineSettings
 from .prompt_cache import PromptCache
 from .translation import _
 
 
-class Controller(PromptsMixin, RefineMixin, AnswersMixin, ReviewMixin):
+class Controller(EngineMixin, PromptsMixin, RefineMixin, AnswersMixin, ReviewMixin):
     """One for the application. `attach` when an editor's effect becomes active, `detach` when it is left.
 
     scene: vtkMRMLScene. client: `worker_client.WorkerClient`. scheduler: `.call_later(ms, callback)`.
@@ -40,7 +36,6 @@ class Controller(PromptsMixin, RefineMixin, AnswersMixin, ReviewMixin):
         self.scheduler = scheduler
         self.store = PromptCache(store)
         self.listeners = Listeners()
-        self.settings = EngineSettings()
         self.undo = UndoMapping()
         self.status = Status()
         self.auto_propagate = False
@@ -50,16 +45,14 @@ class Controller(PromptsMixin, RefineMixin, AnswersMixin, ReviewMixin):
         self.notice = ""  # what the engine had to change: smaller batches, another device
         self.prompt_note = ""  # what the engine said about the newest prompt (it shows nothing yet, say)
         self.writing = False  # True while we change the segmentation ourselves
-        self._missing = missing
         self._editor_node = None
         self._writer = None
         self._jobs: dict[int, Job] = {}
         self._unsent: set[ObjectKey] = set()
-        self._loaded: EngineSettings | None = None  # what the worker was told to load
-        self._model_ready = False  # the worker has loaded it
         self._markups = markups_factory(self._marker_moved, self._marker_deleted) if markups_factory else None
         self._watch = SceneWatch(self)
         self._queue = WriteQueue(scheduler, self._work)
+        self._init_engine(missing)
         self._init_answers()
         self._init_review()
         self._init_refine()
@@ -124,54 +117,6 @@ class Controller(PromptsMixin, RefineMixin, AnswersMixin, ReviewMixin):
         """An editor or the application goes away now: write what waits, all at once."""
         self._queue.flush()
         self._end_action()
-
-    # ---- engine --------------------------------------------------------------------------------------------------
-    @property
-    def engine_requested(self) -> bool:
-        """True once the worker was told which model to load."""
-        return self._loaded is not None
-
-    def start_engine(self) -> bool:
-        """Start the worker and load the model if that is not done yet; returns at once. False: see `status`."""
-        missing = self._missing()
-        if missing:
-            names = ", ".join(requirement.name for requirement in missing)
-            sentence = _("Not installed yet: {names}. Open the SAM2-3dMed module and press Install.")
-            self._set_status(Status(Phase.MISSING, error=sentence.format(names=names)))
-            return False
-        if self._loaded == self.settings:
-            return True
-        try:
-            weights = self.settings.weights
-            self.client.start()
-            self.client.load_model(weights, self.settings.device)
-        except WeightsError as error:
-            self._loaded = None
-            self._set_status(Status(Phase.FAILED, error=in_slicer(str(error))))
-            return False
-        if self.client.state is ClientState.FAILED:
-            return False  # the client has said why
-        self._loaded, self._model_ready = self.settings, False
-        self._set_status(Status(Phase.STARTING, _("Starting the engine...")))
-        return True
-
-    def restart_engine(self) -> None:
-        """After an installation or a failure: begin again from nothing; the prompts are in the scene."""
-        self.cancel_running()
-        self._settle()
-        self.client.stop()
-        self._loaded = None
-        if self.start_engine() and self.source is not None:
-            self.client.open_volume(self.source)
-
-    def set_settings(self, settings: EngineSettings) -> None:
-        """Choose another model or device; the prompts stay, slices are encoded again when they are needed."""
-        if settings == self.settings and settings == self._loaded:
-            return
-        self.settings = settings
-        if self._loaded is not None or self.source is not None:
-            self.cancel_running()
-            self.start_engine()
 
     # ---- what is edited ------------------------------------------------------------------------------------------
     def refresh_context(self) -> None:

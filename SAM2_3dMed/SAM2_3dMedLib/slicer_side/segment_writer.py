@@ -18,18 +18,14 @@ import slicer
 from numpy.typing import NDArray
 
 from .crop_masking import CropMasking, erasing_gives_back
+from .segment_access import TargetGone, check_representation, segment_of
 from .segment_grid import Extent, Region, SegmentGrid, WriteRefused, grid_of, oriented_image, reference_geometry
 from .segment_targets import SegmentTarget
 from .segment_voxels import read_voxels
-from .translation import _
 from .volume_source import VolumeSource
 from .written_voxels import TAG, WrittenAction, WrittenVoxels, read_step
 
 __all__ = ["ActionSummary", "SegmentWriter", "TargetGone", "WriteMode", "WriteRefused"]
-
-
-class TargetGone(RuntimeError):  # noqa: N818 - named after what happened, as the interface page has it
-    """The segmentation or the segment was deleted: one sentence."""
 
 
 class WriteMode(Enum):
@@ -86,7 +82,7 @@ class SegmentWriter:
         if action is None or action.record is None:
             return False
         node = slicer.mrmlScene.GetNodeByID(action.segmentation_id)
-        return read_step(_segment(node, action.segment_id)) != action.record.step
+        return read_step(segment_of(node, action.segment_id)) != action.record.step
 
     def mark_step(self) -> None:
         """Make the open action an undo step although no voxel changed: a prompt that the model answers with nothing
@@ -95,7 +91,7 @@ class SegmentWriter:
         if self._action is None:
             raise ValueError("mark_step needs begin_action")
         node = slicer.mrmlScene.GetNodeByID(self._action.segmentation_id)
-        _segment(node, self._action.segment_id)
+        segment_of(node, self._action.segment_id)
         self._record(self._action, node)
 
     def begin_action(
@@ -105,8 +101,8 @@ class SegmentWriter:
         each.
         """
         self.end_action()
-        segment = _segment(segmentation_node, segment_id)
-        _check_representation(segmentation_node)
+        segment = segment_of(segmentation_node, segment_id)
+        check_representation(segmentation_node)
         grid = grid_of(segmentation_node, source)
         key = (segmentation_node.GetID(), segment_id)
         signature = reference_geometry(segmentation_node)
@@ -133,7 +129,7 @@ class SegmentWriter:
         if action is None:
             raise ValueError("write_slice needs begin_action")
         node = slicer.mrmlScene.GetNodeByID(action.segmentation_id)
-        _segment(node, action.segment_id)
+        segment_of(node, action.segment_id)
         axis, mask = int(axis), np.asarray(mask, dtype=bool)
         if mask.shape != tuple(np.delete(np.asarray(action.grid.volume_shape[::-1]), 2 - axis)):
             raise ValueError(f"a mask of shape {mask.shape} does not fit slice {index} along axis {axis}")
@@ -224,7 +220,7 @@ class SegmentWriter:
         self, segmentation_node: Any, segment_id: str, source: VolumeSource, axis: int, index: int
     ) -> NDArray[np.bool_]:
         """What stands in the segment now on a slice of the source volume, bool in array orientation."""
-        _segment(segmentation_node, segment_id)
+        segment_of(segmentation_node, segment_id)
         grid = grid_of(segmentation_node, source)
         extent = grid.slice_extent(int(axis), int(index))
         if extent is None:
@@ -265,27 +261,6 @@ class SegmentWriter:
             if claimed.any() and (claimed & read_voxels(node, key[1], grid, extent)).any():
                 return False
         return True
-
-
-def _segment(segmentation_node: Any, segment_id: str) -> Any:
-    if segmentation_node is None or segmentation_node.GetScene() is None:
-        raise TargetGone(_("The segmentation was deleted: select another one."))
-    segment = segmentation_node.GetSegmentation().GetSegment(segment_id)
-    if segment is None:
-        raise TargetGone(_("The segment was deleted: select or add another one."))
-    return segment
-
-
-def _check_representation(segmentation_node: Any) -> None:
-    segmentation = segmentation_node.GetSegmentation()
-    name = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
-    if segmentation.GetNumberOfSegments() and segmentation.GetSourceRepresentationName() != name:
-        sentence = _(
-            '"{name}" is stored as {kind}: make "Binary labelmap" its source in the module Segmentations, '
-            "under Representations."
-        )
-        kind = segmentation.GetSourceRepresentationName().lower()
-        raise WriteRefused(sentence.format(name=segmentation_node.GetName(), kind=kind))
 
 
 def _touched_box(action: _Action, axis: int, index: int, mask: NDArray[np.bool_]) -> NDArray[np.int64] | None:
