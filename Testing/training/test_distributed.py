@@ -1,6 +1,7 @@
 """Several processes agree: averaged gradients, one clock, and a stop or a bad loss of one stops or skips for all."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -26,15 +27,84 @@ processes.close()
 """
 
 
-def test_two_processes_leave_a_step_with_the_same_gradients_and_decisions(tmp_path) -> None:
-    script = tmp_path / "step.py"
-    script.write_text(f"import sys; sys.path.insert(0, {str(PACKAGE)!r})\n{SCRIPT}")
+RESUMED_RUN = """
+import json, sys, torch
+from pathlib import Path
+from SAM2_3dMedLib.training.distributed import join_processes
+from SAM2_3dMedLib.training.recipe import recipe_from_dict
+from SAM2_3dMedLib.training.store import load_store
+from SAM2_3dMedLib.training.trainer import Trainer
+
+folder = Path(sys.argv[1])
+processes, device = join_processes(torch.device("cpu"))
+store = load_store([folder / "part0.npz"], device)
+recipe = recipe_from_dict(json.loads((folder / "recipe.json").read_text()))
+
+class StopAfterFirst:
+    def __init__(self, trainer):
+        self.trainer = trainer
+    def write(self, facts):
+        self.trainer.stop_requested = True  # of the first process alone; both stop after the next step
+
+def weights_of(trainer):
+    return torch.cat([p.detach().flatten() for p in trainer.state.network.parameters()]).double()
+
+def run(resume, stop):
+    trainer = Trainer(recipe, store, device, [], processes)
+    if resume:
+        trainer.state.load(folder / "state", processes.rank)
+    else:
+        trainer.state.randomness.part_from(processes.rank, 0)
+    if stop:
+        trainer.sinks.append(StopAfterFirst(trainer))
+    trainer.run()
+    if stop:
+        trainer.save(folder / "state")
+        processes.wait()  # the first one writes
+    return trainer
+
+whole = run(resume=False, stop=False)
+cut = run(resume=False, stop=True)
+assert cut.state.progress.step == 2, cut.state.progress
+resumed = run(resume=True, stop=False)
+answer = {
+    "steps": resumed.state.progress.step,
+    "apart": float((weights_of(whole) - weights_of(resumed)).abs().max()),
+    "sum": float(weights_of(resumed).sum()),
+    "moved": float((weights_of(whole) - weights_of(cut)).abs().max()),
+}
+(folder / f"{processes.rank}.json").write_text(json.dumps(answer))
+processes.close()
+"""
+
+
+def _under_torchrun(folder: Path, code: str) -> list[dict]:
+    """Run code in two processes; what each wrote into `<rank>.json`."""
+    script = folder / "step.py"
+    script.write_text(f"import sys; sys.path.insert(0, {str(PACKAGE)!r})\n{code}")
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    done = subprocess.run([*launch, str(script), str(tmp_path)], capture_output=True, text=True, timeout=180)
-    assert done.returncode == 0, done.stderr[-2000:]
-    answers = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1)]
+    done = subprocess.run([*launch, str(script), str(folder)], capture_output=True, text=True, timeout=180)
+    assert done.returncode == 0, done.stderr[:3000]
+    return [json.loads((folder / f"{rank}.json").read_text()) for rank in (0, 1)]
+
+
+def test_two_processes_leave_a_step_with_the_same_gradients_and_decisions(tmp_path) -> None:
+    answers = _under_torchrun(tmp_path, SCRIPT)
     for rank, answer in enumerate(answers):
         assert answer == [rank, [[1.5] * 3] * 2, [0.5] * 4, 2.0, True, False]
+
+
+def test_two_processes_resume_where_they_were_each_with_its_own_draws(tmp_path, packs, small) -> None:
+    shutil.copy(packs / "part0.npz", tmp_path)
+    stage = {"name": "images", "kind": "images", "steps": 3, "batch": 1, "sampling": {"size": 64, "slices": 1}}
+    stage |= {"learning_rate": 1e-3, "warmup_steps": 1}
+    (tmp_path / "recipe.json").write_text(json.dumps(small | {"stages": [stage], "frozen": ["image_encoder"]}))
+    first, second = _under_torchrun(tmp_path, RESUMED_RUN)
+    assert first["sum"] == second["sum"]
+    for answer in (first, second):
+        assert answer["steps"] == 3
+        assert answer["apart"] < 1e-7
+        assert answer["moved"] > 1e-4
 
 
 def test_a_single_process_keeps_its_gradients_and_its_own_decisions() -> None:

@@ -3,6 +3,7 @@
 import csv
 import json
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -71,12 +72,14 @@ def test_from_the_tar_to_the_table_and_on_again(msd_tar, small_config, tmp_path,
 
 
 def test_a_run_killed_at_any_moment_goes_on_with_the_same_losses(msd_folder, small_config, tmp_path) -> None:
-    small_config["recipe"] |= {"save_every_seconds": 0.0, "validate_every": 3}
+    # Every other moment or so it is saving; the frozen encoder keeps the state small.
+    small_config["recipe"] |= {"save_every_seconds": 0.4, "validate_every": 3, "frozen": ["image_encoder"]}
+    small_config["recipe"]["stages"][0]["steps"] = 6
     config = _written(tmp_path, small_config)
     common = [config, "--data", msd_folder, "--output"]
     assert _train(*common, tmp_path / "whole") == 0
     expected = _steps(tmp_path / "whole" / "fold1" / "log.jsonl")
-    assert list(expected) == list(range(1, 9))
+    assert list(expected) == list(range(1, 7))
 
     command = [sys.executable, "-m", "SAM2_3dMedLib.cli", "train", *map(str, common), str(tmp_path / "killed")]
     child = subprocess.Popen([*command, "--device", "cpu"], cwd=PACKAGE, stderr=subprocess.DEVNULL)
@@ -87,7 +90,7 @@ def test_a_run_killed_at_any_moment_goes_on_with_the_same_losses(msd_folder, sma
     child.send_signal(signal.SIGKILL)
     assert child.wait() == -signal.SIGKILL, "the run ended before it was killed"
     before = len(_steps(log))
-    assert before < 8
+    assert before < 6
     assert _train(*common, tmp_path / "killed", "--resume") == 0
     assert _steps(log) == expected
     scores = [
@@ -95,7 +98,7 @@ def test_a_run_killed_at_any_moment_goes_on_with_the_same_losses(msd_folder, sma
         for name in ("whole", "killed")
     ]
     assert scores[0] == scores[1]
-    assert len(scores[0]) == 3
+    assert len(scores[0]) == 2
 
 
 def test_a_dry_run_tells_what_is_to_come_and_trains_nothing(msd_folder, small_config, tmp_path, capsys) -> None:
@@ -126,8 +129,6 @@ def test_a_wrong_configuration_ends_with_one_sentence(small_config, tmp_path, ca
     assert _train(config, "--output", tmp_path / "run", *arguments) == 2
     said = capsys.readouterr().err.strip()
     assert len(said.splitlines()) == 1
-    import re
-
     assert re.search(message, said), said
 
 

@@ -1,6 +1,7 @@
 """A whole run in small: both kinds of stage, resuming, the clip's memory rules, export."""
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,17 +9,17 @@ import numpy as np
 import pytest
 import torch
 from SAM2_3dMedLib.network.checkpoint import CheckpointMetadata, load_checkpoint
+from SAM2_3dMedLib.training import trainer as trainer_module
 from SAM2_3dMedLib.training.batches import BatchMaker
 from SAM2_3dMedLib.training.clip_forward import ClipForward, PromptSettings
 from SAM2_3dMedLib.training.export import export
 from SAM2_3dMedLib.training.loop import main
 from SAM2_3dMedLib.training.losses import LossWeights
-from SAM2_3dMedLib.training.run_log import RunLog
 from SAM2_3dMedLib.training.schedule import learning_rate
 from SAM2_3dMedLib.training.state import TrainState
-from SAM2_3dMedLib.training.store import load_store
-from SAM2_3dMedLib.training.trainer import Trainer, TrainingError
+from SAM2_3dMedLib.training.trainer import RunFolders, Trainer, TrainingError
 from SAM2_3dMedLib.training.travel import sam2_memories
+from SAM2_3dMedLib.training.validation import QuickScores
 
 CPU = torch.device("cpu")
 
@@ -33,49 +34,64 @@ class _Facts:
         self.all.append(dict(facts))
 
 
-class _StopAfter:
-    """Asks a run to stop once it has logged so many steps: it does after the next one."""
-
-    def __init__(self, trainer: Trainer, steps: int) -> None:
-        self.trainer, self.steps = trainer, steps
-
-    def write(self, facts) -> None:
-        self.trainer.stop_requested = facts["step"] >= self.steps
-
-
 def _losses(log: Path) -> list[float]:
     return [json.loads(line)["total"] for line in log.read_text().splitlines() if "total" in line]
 
 
-def test_a_run_cut_in_two_takes_the_same_steps_as_one_in_one_piece(packs, tmp_path, small, small_recipe):
-    (tmp_path / "whole.yaml").write_text(json.dumps(small))  # JSON is YAML
-    common = ["--packs", str(packs), "--recipe", str(tmp_path / "whole.yaml"), "--device", "cpu", "--minutes", "5"]
-    assert main([*common, "--output", str(tmp_path / "whole")]) == 0
-    expected = _losses(tmp_path / "whole" / "log.jsonl")
-    assert len(expected) == 3
-
-    store = load_store([packs / "part0.npz"], CPU)
-    log = RunLog(tmp_path / "cut.jsonl")
-    first = Trainer(small_recipe(), store, CPU, [log])
-    first.sinks.append(_StopAfter(first, steps=1))
-    first.run()
-    assert first.state.progress.step == 2
-    first.save(tmp_path / "state")
-
-    second = Trainer(small_recipe(), store, CPU, [log])
-    second.state.load(tmp_path / "state")
-    second.run()
-    assert second.finished
-    assert _losses(tmp_path / "cut.jsonl") == pytest.approx(expected, rel=1e-4)
-
-    pieces = sorted((tmp_path / "whole").glob("compact.*"))
+def test_a_run_on_packs_leaves_a_log_and_a_state_that_becomes_a_weight_file(packs, tmp_path, small):
+    (tmp_path / "small.yaml").write_text(json.dumps(small))  # JSON is YAML
+    common = ["--packs", str(packs), "--recipe", str(tmp_path / "small.yaml"), "--device", "cpu", "--minutes", "5"]
+    assert main([*common, "--output", str(tmp_path / "run")]) == 0
+    assert len(_losses(tmp_path / "run" / "log.jsonl")) == 3
+    pieces = sorted((tmp_path / "run").glob("compact.*"))
     assert len(pieces) <= 7
     assert all(piece.stat().st_size <= 15 * 2**20 for piece in pieces)
     weights = tmp_path / "not yet there" / "out.safetensors"
-    steps = export(tmp_path / "whole", weights, CheckpointMetadata("small"))
+    steps = export(tmp_path / "run", weights, CheckpointMetadata("small"))
     network, _ = load_checkpoint(weights)
     assert steps == 3
     assert all(torch.isfinite(value).all() for value in network.state_dict().values())
+
+
+def test_accumulated_batches_are_averaged_into_one_step(store, small, small_recipe):
+    """Two batches for one step: the gradient is the mean of the two, drawn one after the other."""
+    stage = {**small["stages"][0], "steps": 1, "prompts": {"corrections": [1.0]}}
+    gradients: list[torch.Tensor] = []
+
+    def seen(trainer: Trainer) -> torch.Tensor:
+        state, first = trainer.state, trainer.recipe.stages[0]
+        maker = BatchMaker(trainer.training, first, state.rng, state.generator)
+        forward = ClipForward(state.network, first.prompts, first.losses, state.rng, state.generator)
+        parameter = state.network.sam_mask_decoder.iou_token.weight
+        state.optimizer.register_step_pre_hook(lambda *_: gradients.append(parameter.grad.clone()))
+        step = trainer.step(maker, forward, first, maker.draw())
+        if first.accumulate == 1:
+            trainer.step(maker, forward, first, step.following)
+        return step.loss
+
+    unclipped = {"gradient_clip": 1e9, "weight_decay": 0.0}
+    # Learning rate 0: the second of the two steps starts from the same weights as the first.
+    still = stage | {"learning_rate": 0.0, "final_learning_rate": 0.0}
+    seen(Trainer(small_recipe(stages=[still], **unclipped), store, CPU))
+    assert len(gradients) == 2
+    both = Trainer(small_recipe(stages=[still | {"accumulate": 2}], **unclipped), store, CPU)
+    seen(both)
+    assert len(gradients) == 3
+    torch.testing.assert_close(gradients[2], (gradients[0] + gradients[1]) / 2)
+    assert both.state.progress.step == 1
+    assert both.state.progress.images == 8
+
+
+def test_the_best_of_several_validations_is_kept(store, small, small_recipe, tmp_path, monkeypatch):
+    scores = iter([0.4, 0.6, math.nan, 0.5])
+    monkeypatch.setattr(trainer_module, "quick_validation", lambda *_: QuickScores(*[next(scores)] * 3, 1.0))
+    recipe = small_recipe(stages=[{**small["stages"][0], "steps": 4}], validate_every=1)
+    told, best = _Facts(), tmp_path / "best.safetensors"
+    trainer = Trainer(recipe, store, CPU, [told], holdout=store, folders=RunFolders(best=best))
+    trainer.run()
+    assert [facts["step"] for facts in told.all if "validation" in facts] == [1, 2, 3, 4]
+    assert (trainer.state.progress.best, trainer.state.progress.best_step) == (pytest.approx(0.6), 2)
+    assert "step 2," in load_checkpoint(best)[1].notes
 
 
 def test_training_on_one_kind_of_ball_lowers_the_loss(store, small_recipe):
