@@ -4,11 +4,11 @@ import json
 
 import numpy as np
 import pytest
+from SAM2_3dMedLib.commands.box_options import box_in_mm, box_in_voxels
 from SAM2_3dMedLib.commands.errors import UserError
 from SAM2_3dMedLib.commands.prompt_options import (
     DEFAULT_NAME,
     PromptText,
-    flat_box,
     parse_color,
     read_axis,
     read_prompts,
@@ -61,14 +61,14 @@ def test_a_box_is_on_the_axis_it_is_flat_along_in_voxels_and_in_mm(turned, axis)
     first, second = [3.0, 4.0, 5.0], [12.0, 11.0, 10.0]
     second[axis] = first[axis]
     expected = BoxPrompt(axis, tuple(first), tuple(second))
-    assert flat_box(second, first, turned) == expected
+    assert box_in_voxels(second, first, turned) == expected
     corners = turned.to_ras(np.array([first, second]))
-    assert flat_box(*corners, turned, ras=True) == expected
+    assert box_in_mm(*corners, turned) == expected
 
 
 def test_a_box_in_mm_may_be_a_little_off_its_slice(turned):
     corners = turned.to_ras(np.array([[3, 4, 5.2], [12, 11, 4.9]]))
-    assert flat_box(*corners, turned, ras=True) == BoxPrompt(SliceAxis.K, (3, 4, 5), (12, 11, 5))
+    assert box_in_mm(*corners, turned) == BoxPrompt(SliceAxis.K, (3, 4, 5), (12, 11, 5))
 
 
 def test_named_axes_follow_the_patient(turned, plain):

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from ..propagation.errors import PromptError
-from ..propagation.prompts import BoxPrompt, MaskPrompt, PointPrompt, Prompt, nearest_index, prompt_from_json
+from ..propagation.prompts import BoxPrompt, MaskPrompt, PointPrompt, Prompt, prompt_from_json
 from ..volume.geometry import Geometry
 from ..volume.images import SegmentInfo
 from ..volume.planes import SliceAxis, acquisition_axis, axis_of_orientation
 from ..volume.segments import default_color
+from .box_options import box_in_mm, box_in_voxels, outside_sentence
 from .errors import UserError
 
 DEFAULT_NAME = "Segment_1"
@@ -69,7 +70,7 @@ def read_prompts(text: PromptText, geometry: Geometry, axis: SliceAxis) -> list[
         for value in values:
             name, numbers = _split(value, option, 6 if option == "--box" else 3)
             if option == "--box":
-                prompt = flat_box(numbers[:3], numbers[3:], geometry, text.ras)
+                prompt = _box(numbers[:3], numbers[3:], geometry, text.ras)
             else:
                 prompt = PointPrompt(axis, _voxel(numbers, geometry, text.ras), option == "--point")
             prompts.setdefault(name, []).append(prompt)
@@ -89,27 +90,6 @@ def read_prompts(text: PromptText, geometry: Geometry, axis: SliceAxis) -> list[
         color = parse_color(colors[name]) if name in colors else default_color(number - 1)
         objects.append(PromptedObject(SegmentInfo(number, name, color), tuple(given)))
     return objects
-
-
-def flat_box(first: Sequence[float], second: Sequence[float], geometry: Geometry, ras: bool = False) -> BoxPrompt:
-    """A box from two opposite corners; its axis is the one along which both lie in the same slice.
-
-    Raises:
-        UserError: flat along no axis, or along more than one, so that it has no area.
-    """
-    corners = np.array([_voxel(first, geometry, ras), _voxel(second, geometry, ras)])
-    if not geometry.contains(corners).all():
-        raise UserError(_outside("box", corners[int(geometry.contains(corners)[0])], geometry))
-    voxels = np.floor(corners + 0.5)
-    flat = np.flatnonzero(voxels[0] == voxels[1])
-    if flat.size == 0:
-        raise UserError(
-            "A box must lie in one slice: give the same I, J or K (in mm: the same slice) for both corners."
-        )
-    if flat.size > 1:
-        raise UserError("The box has no area: its corners must differ along two axes; use --point for a single place.")
-    low, high = voxels.min(axis=0), voxels.max(axis=0)
-    return BoxPrompt(SliceAxis(int(flat[0])), tuple(low.tolist()), tuple(high.tolist()))
 
 
 def read_axis(name: str, geometry: Geometry) -> SliceAxis:
@@ -170,6 +150,10 @@ def _voxel(numbers: Sequence[float], geometry: Geometry, ras: bool) -> tuple[flo
     return tuple(geometry.to_ijk(np.array([numbers]))[0].tolist()) if ras else tuple(float(n) for n in numbers)
 
 
+def _box(first: Sequence[float], second: Sequence[float], geometry: Geometry, ras: bool) -> BoxPrompt:
+    return (box_in_mm if ras else box_in_voxels)(first, second, geometry)
+
+
 def _read_document(path: Path) -> Mapping[str, Any]:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
@@ -210,7 +194,7 @@ def _from_document(entry: Any, geometry: Geometry, axis: SliceAxis, ras: bool) -
         _check_mask_shape(entry, geometry)
     prompt = prompt_from_json(entry)
     if isinstance(prompt, BoxPrompt):
-        return flat_box(prompt.corner_a, prompt.corner_b, geometry, ras)
+        return _box(prompt.corner_a, prompt.corner_b, geometry, ras)
     if isinstance(prompt, PointPrompt):
         return replace(prompt, position=_voxel(prompt.position, geometry, ras))
     if ras:
@@ -276,10 +260,4 @@ def _check_inside(prompt: Prompt, geometry: Geometry, name: str) -> None:
         return
     for position in (prompt.position,) if isinstance(prompt, PointPrompt) else (prompt.corner_a, prompt.corner_b):
         if not geometry.contains(np.array([position]))[0]:
-            raise UserError(_outside(f"prompt of '{name}'", position, geometry))
-
-
-def _outside(what: str, position: Sequence[float], geometry: Geometry) -> str:
-    voxel = ",".join(f"{value:.7g}" if abs(value) > 1e6 else str(nearest_index(value)) for value in position)
-    limits = ", ".join(f"{letter} 0..{n - 1}" for letter, n in zip("IJK", geometry.shape_ijk, strict=True))
-    return f"The {what} at voxel {voxel} is outside the volume ({limits}); give voxels, or use --ras for millimeters."
+            raise UserError(outside_sentence(f"prompt of '{name}'", position, geometry))
