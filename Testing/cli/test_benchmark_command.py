@@ -14,7 +14,20 @@ from SAM2_3dMedLib.commands.benchmark_report import Report, markdown_of, plot_of
 from SAM2_3dMedLib.commands.benchmark_scene import phantom_scene, random_network
 from SAM2_3dMedLib.propagation.predictor import SlicePredictor
 
-SMALL = ["--slices", "6", "--side", "96", "--image-size", "128", "--repeats", "1", "--device", "cpu"]
+SMALL = [
+    "--slices",
+    "6",
+    "--side",
+    "96",
+    "--image-size",
+    "128",
+    "--repeats",
+    "1",
+    "--device",
+    "cpu",
+    "--dtype",
+    "float32",
+]
 
 # Runs the module with everything refused that a bare GPU machine may lack.
 BARE = """
@@ -60,8 +73,9 @@ def test_it_runs_with_torch_numpy_and_sam2_alone_and_writes_all_files(tmp_path: 
 
 
 def test_random_masks_are_neither_empty_nor_full_and_agree_with_the_predictor() -> None:
-    predictor = SlicePredictor(random_network("nano", 128), "cpu")
-    agreement = measures.agreement_of(predictor, phantom_scene(6, 96))
+    network = random_network("nano", 128)
+    predictor = SlicePredictor(network, "cpu", torch.float32)
+    agreement = measures.agreement_of(network, predictor, phantom_scene(6, 96))
     assert 0.02 < agreement.foreground < 0.95
     assert agreement.dice >= 0.9999
     assert agreement.logit_error < 1e-4
@@ -69,10 +83,11 @@ def test_random_masks_are_neither_empty_nor_full_and_agree_with_the_predictor() 
 
 def test_a_disagreement_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """The measure falls when our side computes something else than the predictor."""
-    predictor = SlicePredictor(random_network("nano", 128), "cpu")
+    network = random_network("nano", 128)
+    predictor = SlicePredictor(network, "cpu", torch.float32)
     original = measures.VolumeSession.mask
     monkeypatch.setattr(measures.VolumeSession, "mask", lambda self, name: original(self, name)[::-1].copy())
-    agreement = measures.agreement_of(predictor, phantom_scene(6, 96))
+    agreement = measures.agreement_of(network, predictor, phantom_scene(6, 96))
     assert agreement.dice < 0.9999
     assert agreement.worst_slice_dice < 0.999
 

@@ -58,13 +58,13 @@ def small_network(parts: Parts) -> SAM23dMed:
 @pytest.fixture(scope="session")
 def plain_predictor() -> SlicePredictor:
     """Plain SAM2."""
-    return SlicePredictor(small_network(Parts.none()), "cpu")
+    return SlicePredictor(small_network(Parts.none()), "cpu", torch.float32)
 
 
 @pytest.fixture(scope="session")
 def full_predictor() -> SlicePredictor:
     """With adapter and boundary branch in effect."""
-    return SlicePredictor(small_network(Parts.all()), "cpu")
+    return SlicePredictor(small_network(Parts.all()), "cpu", torch.float32)
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from SAM2_3dMedLib.propagation.memory_bank import MemoryBank, SliceMemory
 from SAM2_3dMedLib.propagation.policies import BracketedMemoryPolicy, Sam2MemoryPolicy
-from SAM2_3dMedLib.propagation.schedule import ChainKey, interleaved
+from SAM2_3dMedLib.propagation.schedule import ChainKey, rounds
 
 COUNT = 40
 _ONE = torch.zeros(1)
@@ -90,15 +90,16 @@ def test_bracketed_goes_from_the_nearest_prompt_and_never_ends_between_two(promp
     for chain in BracketedMemoryPolicy().chains(prompted, 0, COUNT - 1):
         for position in chain.positions:
             assert abs(position - chain.key.origin) == min(abs(position - at) for at in prompted)
-    for step in interleaved(BracketedMemoryPolicy().chains(prompted, 0, COUNT - 1)):
-        between = prompted[0] < step.position < prompted[-1]
-        assert step.may_end == (not between)
+    for steps in rounds(BracketedMemoryPolicy().chains(prompted, 0, COUNT - 1)):
+        for step in steps:
+            between = prompted[0] < step.position < prompted[-1]
+            assert step.may_end == (not between)
 
 
 def test_steps_of_all_chains_take_turns_nearest_first() -> None:
-    steps = list(interleaved(BracketedMemoryPolicy().chains([3, 9], 0, 12)))
-    assert [step.position for step in steps] == [4, 2, 10, 8, 5, 1, 11, 7, 6, 0, 12]
-    assert steps[0].chain.key == ChainKey(3, 1)
+    steps = list(rounds(BracketedMemoryPolicy().chains([3, 9], 0, 12)))
+    assert [[step.position for step in taken] for taken in steps] == [[4, 2, 10, 8], [5, 1, 11, 7], [6, 0, 12]]
+    assert steps[0][0].chain.key == ChainKey(3, 1)
 
 
 def test_the_same_memories_have_the_same_fingerprint_and_new_ones_another() -> None:

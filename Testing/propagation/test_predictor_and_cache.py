@@ -25,7 +25,7 @@ def test_a_mask_keeps_its_place_through_the_networks_resolution(plain_predictor:
     mask = np.zeros((64, 256), bool)
     mask[16:48, 64:128] = True
     sharp = plain_predictor.resize_mask(mask)
-    assert np.array_equal(plain_predictor.mask_at_slice_size(sharp * 20 - 10, (64, 256)), mask)
+    assert np.array_equal(plain_predictor.masks_at_slice_size(sharp * 20 - 10, (64, 256))[0].numpy(), mask)
 
 
 def _images(count: int) -> list[np.ndarray]:
@@ -36,9 +36,10 @@ def _images(count: int) -> list[np.ndarray]:
 def test_when_memory_runs_out_batches_shrink_and_nothing_else_changes(
     plain_predictor: SlicePredictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    network, images = plain_predictor.network, _images(6)
+    images = _images(6)
     expected = plain_predictor.encode_slices(images)
-    encode, sizes, released = network.encode, [], []
+    predictor = SlicePredictor(plain_predictor.network, "cpu", torch.float32)
+    encode, sizes, released = predictor.encoder.encode, [], []
 
     def small_device(batch: torch.Tensor):
         sizes.append(len(batch))
@@ -46,8 +47,7 @@ def test_when_memory_runs_out_batches_shrink_and_nothing_else_changes(
             raise torch.OutOfMemoryError("out of memory")
         return encode(batch)
 
-    monkeypatch.setattr(network, "encode", small_device)
-    predictor = SlicePredictor(network, "cpu")
+    monkeypatch.setattr(predictor.encoder, "encode", small_device)
     predictor.batch_size = 4
     predictor.on_low_memory(lambda: released.append(True))
     features = predictor.encode_slices(images)
@@ -64,7 +64,7 @@ def test_when_not_even_one_slice_fits_it_is_said_in_a_sentence(
     def full(batch: torch.Tensor):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB")
 
-    monkeypatch.setattr(plain_predictor.network, "encode", full)
+    monkeypatch.setattr(plain_predictor.encoder, "encode", full)
     with pytest.raises(DeviceMemoryError, match=r"ran out of memory; .*\.$"):
         plain_predictor.encode_slices(_images(1))
 

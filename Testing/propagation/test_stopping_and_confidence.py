@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from SAM2_3dMedLib.propagation.confidence import SliceEvidence, boundary_certainty, confidences
+from SAM2_3dMedLib.propagation.confidence import SliceEvidence, boundary_certainties, confidences
 from SAM2_3dMedLib.propagation.packed_mask import PackedMask
 from SAM2_3dMedLib.propagation.predictor import SlicePredictor
 from SAM2_3dMedLib.propagation.session import VolumeSession
@@ -121,8 +121,8 @@ def test_a_blurred_edge_is_less_certain_than_a_sharp_one_at_any_size() -> None:
         rows, columns = torch.meshgrid(torch.arange(64.0), torch.arange(64.0), indexing="ij")
         return (radius - ((rows - 32) ** 2 + (columns - 32) ** 2).sqrt())[None, None] * slope
 
-    sharp, blurred = boundary_certainty(ramp(8, 20)), boundary_certainty(ramp(0.3, 20))
+    sharp, blurred = boundary_certainties(torch.cat([ramp(8, 20), ramp(0.3, 20)])).tolist()
     assert sharp > 0.85
     assert blurred < 0.5
-    assert boundary_certainty(ramp(8, 6)) == pytest.approx(sharp, abs=0.1)
-    assert boundary_certainty(torch.full((1, 1, 8, 8), -1024.0)) == 1.0
+    assert float(boundary_certainties(ramp(8, 6))) == pytest.approx(sharp, abs=0.1)
+    assert float(boundary_certainties(torch.full((1, 1, 8, 8), -1024.0))) == 1.0

@@ -129,7 +129,7 @@ def measure(subject: Subject, scene: Scene, repeats: int, with_reference: bool) 
     is as it is shipped.
     """
     predictor = SlicePredictor(subject.network, subject.device, subject.dtype)
-    plain = SlicePredictor(without_parts(subject.network), subject.device, subject.dtype)
+    plain = without_parts(subject.network)
     clock, memory, reference_memory = _Clock(predictor.device), None, None
     cached = 0
     for turn in range(repeats + 1):
@@ -140,10 +140,10 @@ def measure(subject: Subject, scene: Scene, repeats: int, with_reference: bool) 
         memory = Memory(watch.device_bytes, watch.host_bytes)
         if with_reference:
             watch = MemoryWatch(predictor.device)
-            _reference_turn(plain, scene, clock)
+            _reference_turn(plain, predictor, scene, clock)
             reference_memory = Memory(watch.device_bytes, watch.host_bytes)
     assert memory is not None
-    agreement = agreement_of(plain, scene) if with_reference else None
+    agreement = agreement_of(plain, predictor, scene) if with_reference else None
     return Measurement(
         network=subject.network.config.name,
         weights=subject.weights,
@@ -157,7 +157,7 @@ def measure(subject: Subject, scene: Scene, repeats: int, with_reference: bool) 
         reference_memory=reference_memory,
         agreement=agreement,
         cached_bytes=cached,
-        tracking=predictor.tracking_note if hasattr(predictor, "tracking_note") else "",
+        tracking=predictor.runner.note,
     )
 
 
@@ -205,9 +205,9 @@ def _consume(session: VolumeSession, object_id: str) -> None:
         pass
 
 
-def _reference_turn(predictor: SlicePredictor, scene: Scene, clock: _Clock) -> None:
+def _reference_turn(network: SAM23dMed, predictor: SlicePredictor, scene: Scene, clock: _Clock) -> None:
     """The same steps; preparing all images is not counted, which the predictor does when it opens a video."""
-    reference = _reference(predictor, scene)
+    reference = _reference(network, predictor, scene)
     state = reference.state()
     clock.run_theirs(FIRST_CLICK, lambda: reference.add_click(state, 1, scene.click))
     clock.run_theirs(NEXT_CLICK, lambda: reference.add_click(state, 1, scene.box[0]))
@@ -232,24 +232,25 @@ def _reference_turn(predictor: SlicePredictor, scene: Scene, clock: _Clock) -> N
     clock.run_theirs(SECOND_OBJECT, second)
 
 
-def _reference(predictor: SlicePredictor, scene: Scene) -> Reference:
-    return Reference(predictor, _store(predictor, scene))
+def _reference(network: SAM23dMed, predictor: SlicePredictor, scene: Scene) -> Reference:
+    return Reference(network, predictor, SliceFeatureStore(predictor, scene.volume, window_from(None, scene.volume)))
 
 
-def _store(predictor: SlicePredictor, scene: Scene) -> SliceFeatureStore:
-    return SliceFeatureStore(predictor, scene.volume, window_from(None, scene.volume))
-
-
-def agreement_of(predictor: SlicePredictor, scene: Scene) -> Agreement:
+def agreement_of(network: SAM23dMed, predictor: SlicePredictor, scene: Scene) -> Agreement:
     """One box, propagated in both directions by both. Each direction of the reference has a state of its own: in a
     shared one its second direction would see memories of the first.
+
+    Args:
+        network: plain SAM2, for both.
+        predictor: says device and precision.
     """
-    session = _session(predictor, scene.volume, policy=Sam2MemoryPolicy())
+    ours = SlicePredictor(network, predictor.device, predictor.dtype)
+    session = _session(ours, scene.volume, policy=Sam2MemoryPolicy())
     session.add_box("object", AXIS, *scene.box)
     _consume(session, "object")
-    ours, ours_logits = session.mask("object"), session.logits("object")
-    reference = _reference(predictor, scene)
-    theirs = np.zeros_like(ours)
+    found, found_logits = session.mask("object"), session.logits("object")
+    reference = _reference(network, ours, scene)
+    theirs = np.zeros_like(found)
     errors: list[float] = []
     spread: list[float] = []
     for reverse in (False, True):
@@ -258,12 +259,12 @@ def agreement_of(predictor: SlicePredictor, scene: Scene) -> Agreement:
         for index, mask in reference.propagate(state, reverse).items():
             theirs[index] = mask
         for index, logits in reference.logits(state).items():
-            errors.append(float((logits - ours_logits[index]).abs().mean()))
+            errors.append(float((logits - found_logits[index]).abs().mean()))
             spread.append(float(logits.std()))
-    slices = [dice(first, second) for first, second in zip(ours, theirs, strict=True)]
+    slices = [dice(first, second) for first, second in zip(found, theirs, strict=True)]
     session.close()
     return Agreement(
-        dice(ours, theirs), min(slices), float(theirs.mean()), float(np.mean(errors) / max(np.mean(spread), 1e-9))
+        dice(found, theirs), min(slices), float(theirs.mean()), float(np.mean(errors) / max(np.mean(spread), 1e-9))
     )
 
 

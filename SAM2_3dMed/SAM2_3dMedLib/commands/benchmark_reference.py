@@ -6,6 +6,8 @@ It is what the benchmark measures against. No video files: its state is made of 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -23,10 +25,16 @@ from .benchmark_scene import AXIS
 class Reference:
     """The predictor and the images of one volume. Positions are in anatomical order, as its frames."""
 
-    def __init__(self, predictor: SlicePredictor, store: SliceFeatureStore) -> None:
+    def __init__(self, network: SAM23dMed, predictor: SlicePredictor, store: SliceFeatureStore) -> None:
+        """
+        Args:
+            network: plain SAM2, as it was loaded; is moved to the device.
+            predictor: ours; says device and precision, and prepares the images.
+            store: of the volume.
+        """
         self._ours = predictor
         self._plane: SlicePlane = store.plane(AXIS)
-        self._predictor = _predictor_on(predictor.network)
+        self._predictor = _predictor_on(network.to(predictor.device))
         positions = range(self._plane.slice_count)
         # Slice by slice: stacked float images of 600 slices before their resize are as large again.
         self._images = torch.cat([predictor.prepare([store.image(AXIS, position)]) for position in positions])
@@ -66,8 +74,7 @@ class Reference:
 
     def propagate(self, state: dict[str, Any], reverse: bool) -> dict[int, np.ndarray]:
         """Masks (array orientation) of object 1 by slice index, in one direction from the first prompted slice."""
-        # One context for the whole run, as the predictor's users hold it: autocast then keeps the weights it has cast.
-        with self._ours.running():
+        with self._running():
             frames = self._predictor.propagate_in_video(state, reverse=reverse)
             return {self._plane.order(frame): self._mask(logits) for frame, _, logits in frames}
 
@@ -78,12 +85,19 @@ class Reference:
         return {self._plane.order(frame): out["pred_masks"].float().cpu() for frame, out in both.items()}
 
     def _prompt(self, state: dict[str, Any], frame: int, number: int, **prompt: Any) -> np.ndarray:
-        with self._ours.running():
+        with self._running():
             # The predictor takes a box only as a slice's first prompt.
             _, _, logits = self._predictor.add_new_points_or_box(
                 state, frame, number, clear_old_points="box" in prompt, normalize_coords=False, **prompt
             )
             return self._mask(logits)
+
+    @contextmanager
+    def _running(self) -> Iterator[None]:
+        """As its users run it: one autocast for a whole run, which keeps the weights that it has converted."""
+        dtype, device = self._ours.dtype, self._ours.device.type
+        with torch.inference_mode(), torch.autocast(device, dtype=dtype, enabled=dtype != torch.float32):
+            yield
 
     def _mask(self, logits: Tensor) -> np.ndarray:
         return self._plane.restore((logits[0, 0] > 0).cpu().numpy())

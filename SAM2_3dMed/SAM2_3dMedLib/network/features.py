@@ -47,10 +47,7 @@ class SliceFeatures:
     @property
     def nbytes(self) -> int:
         """Memory of all maps in bytes."""
-        maps = [self.embedding, self.high_res_s1, self.high_res_s0]
-        if self.boundary is not None:
-            maps += [self.boundary.features, self.boundary.logits]
-        return sum(entry.nbytes for entry in maps)
+        return sum(entry.nbytes for entry in self.maps())
 
     def select(self, index: int | slice | Tensor) -> SliceFeatures:
         """The features of some slices of the batch; an integer keeps the batch dimension."""
@@ -61,6 +58,15 @@ class SliceFeatures:
     def to(self, device: torch.device | str, non_blocking: bool = False) -> SliceFeatures:
         """The same features on another device."""
         return self._map(lambda entry: entry.to(device, non_blocking=non_blocking))
+
+    def maps(self) -> list[Tensor]:
+        """All maps, in a fixed order."""
+        boundary = [] if self.boundary is None else [self.boundary.features, self.boundary.logits]
+        return [self.embedding, self.high_res_s1, self.high_res_s0, *boundary]
+
+    def expanded(self, count: int) -> SliceFeatures:
+        """New memory for the features of `count` slices, filled with those of the first."""
+        return self._map(lambda entry: entry[:1].repeat(count, 1, 1, 1))
 
     def _map(self, change) -> SliceFeatures:
         boundary = self.boundary and BoundaryMaps(change(self.boundary.features), change(self.boundary.logits))

@@ -184,6 +184,7 @@ class SAM23dMed(SAM2Base):
         Returns:
             [B, C, h, w].
         """
+        embedding = embedding.float()  # sums over the layers stay in full precision, as SAM2's own embedding has it
         if not memories:
             return embedding + self.no_mem_embed.view(1, -1, 1, 1)
         tokens, positions = [], []

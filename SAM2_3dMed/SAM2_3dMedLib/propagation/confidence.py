@@ -51,21 +51,23 @@ class SliceEvidence:
     checked: bool
 
 
-def boundary_certainty(logits: Tensor) -> float:
-    """How sharp the edge of a mask is: 1 / (1 + w/2), w the mean width of the uncertain band in low-resolution pixels.
+def boundary_certainties(logits: Tensor) -> Tensor:
+    """How sharp the edges of B masks are: 1 / (1 + w/2), w the mean width of the uncertain band in their pixels.
 
-    Measured against the length of the edge, so that small objects are not doubtful for being small.
+    Measured against the length of the edge, so that small objects are not doubtful for being small; 1 without an edge.
 
     Args:
-        logits: [1, 1, h, w] mask logits.
+        logits: [B, 1, h, w] mask logits.
+
+    Returns:
+        [B] float32, on the same device, which is not waited for.
     """
-    inside = logits > 0
-    across = (inside[..., 1:, :] != inside[..., :-1, :]).sum() + (inside[..., 1:] != inside[..., :-1]).sum()
-    if int(across) == 0:
-        return 1.0
-    uncertain = (logits.abs() < _UNCERTAIN_LOGIT).sum()
-    width = float(torch.true_divide(uncertain, across))
-    return 1.0 / (1.0 + width / 2.0)
+    inside = (logits > 0).flatten(0, 1)
+    rows = (inside[:, 1:] != inside[:, :-1]).sum((1, 2))
+    across = rows + (inside[:, :, 1:] != inside[:, :, :-1]).sum((1, 2))
+    uncertain = (logits.abs() < _UNCERTAIN_LOGIT).sum((1, 2, 3))
+    width = uncertain / across.clamp(min=1)
+    return torch.where(across > 0, 1.0 / (1.0 + width / 2.0), 1.0)
 
 
 def dice(first: np.ndarray, second: np.ndarray) -> float:

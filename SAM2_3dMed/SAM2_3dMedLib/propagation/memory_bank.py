@@ -17,6 +17,11 @@ from ..network.features import MemoryItem, PointerItem
 _versions = itertools.count(1)
 
 
+def next_version() -> int:
+    """A number that no `SliceMemory` of this process has had."""
+    return next(_versions)
+
+
 @dataclass(frozen=True, eq=False)
 class SliceMemory:
     """Memory of one slice, kept in host memory.
@@ -29,7 +34,7 @@ class SliceMemory:
 
     features: Tensor
     pointer: Tensor
-    version: int = field(default_factory=lambda: next(_versions))
+    version: int = field(default_factory=next_version)
 
     @classmethod
     def of(cls, features: Tensor, pointer: Tensor) -> SliceMemory:
@@ -63,6 +68,7 @@ class Remembered:
     offset: int
 
 
+Layout = tuple[tuple[int, ...], tuple[int, ...], int]
 Fingerprint = tuple[tuple[tuple[int, int], ...], tuple[tuple[int, int], ...], int]
 
 
@@ -90,6 +96,15 @@ class MemorySelection:
         return (
             tuple((entry.memory.version, entry.offset) for entry in self.memories),
             tuple((entry.memory.version, entry.offset) for entry in self.pointers),
+            self.max_pointers,
+        )
+
+    @property
+    def layout(self) -> Layout:
+        """Equal for two selections exactly when their memories are alike: as many, and as old."""
+        return (
+            tuple(entry.offset for entry in self.memories),
+            tuple(entry.offset for entry in self.pointers),
             self.max_pointers,
         )
 

@@ -13,7 +13,10 @@ from torch.nn import functional
 
 from ..network.features import SliceFeatures
 from ..network.model import SAM23dMed
+from ..network.slice_encoder import SliceEncoder, reduced_copy
 from .errors import DeviceMemoryError
+from .precision import default_dtype
+from .step_runner import StepMode, StepRunner
 
 # ImageNet statistics, as SAM2's image transforms use them.
 _MEAN = (0.485, 0.456, 0.406)
@@ -21,6 +24,10 @@ _STD = (0.229, 0.224, 0.225)
 # On the CPU one slice at a time: batches gain nothing on two cores, and a slice's features then do not depend on what
 # else was encoded with it, to the last bit.
 _BATCH = {"cuda": 8, "mps": 2}
+# Chains that are tracked as one batch: the two directions. On the CPU one, for the same reasons.
+_TRACKING_BATCH = {"cuda": 2, "mps": 2}
+# Rounds that are started before the first of them is looked at: the device must never wait for the host.
+_ROUNDS_AHEAD = {"cuda": 2}
 
 Result = TypeVar("Result")
 
@@ -43,30 +50,41 @@ class SlicePredictor:
     """Runs the network on slices. Everything it returns lies on `device`.
 
     Attributes:
-        network: on `device`, in evaluation mode.
+        network: on `device`, in evaluation mode; in reduced precision a copy of the one that was given.
         device: where it runs.
-        dtype: what it computes in: float32, or bfloat16 by autocast on CUDA.
+        dtype: what it computes in: float32, or bfloat16 by autocast.
         image_size: side S of the network's input in pixels.
         batch_size: slices encoded at once; shrinks when the device runs out of memory.
+        tracking_batch: slices tracked at once.
+        rounds_ahead: rounds of tracking that are started before the first is looked at.
+        encoder, runner: encode and track slices; made of the network's weights as they were.
     """
 
     def __init__(
-        self, network: SAM23dMed, device: str | torch.device = "auto", dtype: torch.dtype | None = None
+        self,
+        network: SAM23dMed,
+        device: str | torch.device = "auto",
+        dtype: torch.dtype | None = None,
+        step_mode: StepMode | None = None,
     ) -> None:
         """
         Args:
             network: from `network.build` or `network.checkpoint`.
             device: "auto", or a torch device.
-            dtype: default bfloat16 on CUDA cards that have it, else float32.
+            dtype: default `precision.default_dtype`.
+            step_mode: default `StepMode.default`.
         """
         self.device = best_device() if device == "auto" else torch.device(device)
-        if dtype is None:
-            reduced = self.device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-            dtype = torch.bfloat16 if reduced else torch.float32
-        self.dtype = dtype
-        self.network = network.to(self.device).eval()
+        self.dtype = dtype or default_dtype(self.device)
+        running = network if self.dtype == torch.float32 else reduced_copy(network, self.dtype)
+        self.network = running.to(self.device).eval()
         self.image_size = network.image_size
         self.batch_size = _BATCH.get(self.device.type, 1)
+        self.tracking_batch = _TRACKING_BATCH.get(self.device.type, 1)
+        self.rounds_ahead = _ROUNDS_AHEAD.get(self.device.type, 0)
+        self.encoder = SliceEncoder(self.network)
+        with self.running():
+            self.runner = StepRunner(self.network, self.device, step_mode or StepMode.default(self.device))
         self._mean = torch.tensor(_MEAN, device=self.device).view(1, 3, 1, 1)
         self._std = torch.tensor(_STD, device=self.device).view(1, 3, 1, 1)
         self._releases: list[Callable[[], None]] = []
@@ -87,7 +105,10 @@ class SlicePredictor:
         reduced = self.dtype != torch.float32
         with (
             torch.inference_mode(),
-            torch.autocast(self.device.type, dtype=self.dtype if reduced else None, enabled=reduced),
+            # No cache of converted weights: `reduced_copy` has converted them, and a CUDA graph must not refer to one.
+            torch.autocast(
+                self.device.type, dtype=self.dtype if reduced else None, enabled=reduced, cache_enabled=False
+            ),
         ):
             yield
 
@@ -138,7 +159,9 @@ class SlicePredictor:
     def prepare(self, images: Sequence[np.ndarray]) -> Tensor:
         """Network input [N, 3, S, S] from slices in 0..1: stretched to the square, three channels, normalized."""
         stacked = torch.from_numpy(np.stack([np.ascontiguousarray(image, np.float32) for image in images]))
-        pixels = stacked.to(self.device)[:, None]
+        if self.device.type == "cuda":
+            stacked = stacked.pin_memory()  # from ordinary memory the copy would wait until the card is idle
+        pixels = stacked.to(self.device, non_blocking=True)[:, None]
         if pixels.shape[-2:] != (self.image_size, self.image_size):
             pixels = functional.interpolate(
                 pixels, size=(self.image_size,) * 2, mode="bilinear", align_corners=False, antialias=True
@@ -154,13 +177,13 @@ class SlicePredictor:
             )
         return (pixels >= 0.5).float()
 
-    def mask_at_slice_size(self, logits: Tensor, shape: tuple[int, int]) -> np.ndarray:
-        """Bool mask [rows, columns] from logits [1, 1, h, w], straight to the slice's size as SAM2's predictor does."""
+    def masks_at_slice_size(self, logits: Tensor, shape: tuple[int, int]) -> Tensor:
+        """Bool masks [B, rows, columns] on the device, straight from logits [B, 1, h, w] as SAM2's predictor does."""
         full = functional.interpolate(logits.float(), size=shape, mode="bilinear", align_corners=False)
-        return (full[0, 0] > 0).cpu().numpy()
+        return full[:, 0] > 0
 
     def _encode(self, images: Sequence[np.ndarray]) -> list[SliceFeatures]:
-        encoded = self.network.encode(self.prepare(images))
+        encoded = self.encoder.encode(self.prepare(images))
         if len(images) == 1:
             return [encoded]
         # Cloned, so that dropping one slice from a cache frees its memory.
@@ -169,6 +192,7 @@ class SlicePredictor:
     def _release_memory(self) -> None:
         for release in self._releases:
             release()
+        self.runner.release()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         elif self.device.type == "mps":

@@ -86,9 +86,7 @@ def sam2_chains(prompted: Sequence[int], first: int, last: int) -> list[Chain]:
     return [chain for chain in chains if chain.positions]
 
 
-def interleaved(chains: Sequence[Chain]) -> Iterator[Step]:
-    """All steps, the nearest slices of all chains first."""
+def rounds(chains: Sequence[Chain]) -> Iterator[list[Step]]:
+    """All steps, the nearest slices of all chains first; a round has one step of each chain that still has one."""
     for number in range(max((len(chain.positions) for chain in chains), default=0)):
-        for chain in chains:
-            if number < len(chain.positions):
-                yield Step(chain, number)
+        yield [Step(chain, number) for chain in chains if number < len(chain.positions)]

@@ -68,7 +68,7 @@ class VolumeSession:
         self._store = SliceFeatureStore(predictor, volume, self.window, cache_budget)
         self._decoder = SliceDecoder(predictor, self._store)
         self._prompting = Prompting(self._decoder, self._store, policy)
-        self._tracker = Tracker(self._decoder, self._store, policy, predictor.batch_size)
+        self._tracker = Tracker(predictor, self._decoder, self._store, policy)
         self._states = ObjectStates()
 
     def add_point(

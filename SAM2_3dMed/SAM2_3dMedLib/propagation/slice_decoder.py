@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from ..network.features import MaskDecoding, SliceFeatures
 from ..volume.planes import SliceAxis, SlicePlane
-from .confidence import boundary_certainty
+from .confidence import boundary_certainties
 from .memory_bank import MemorySelection, SliceMemory
 from .packed_mask import PackedMask, bounding_box
 from .predictor import SlicePredictor
@@ -81,7 +81,7 @@ class SliceDecoder:
         chain: ChainKey,
         hints: tuple[Prompt, ...] = (),
     ) -> SliceResult:
-        """The object on a slice from memories.
+        """The object on a slice from memories, by SAM2's own way; `SliceTracker` gives the same, several at once.
 
         Args:
             hints: prompts that do not say where the object is (negative points), but where it is not.
@@ -179,8 +179,8 @@ class SliceDecoder:
             memory = self._network.encode_memory(
                 features.embedding, decoding.logits, decoding.object_score, prompted=prompted
             )
-            picture = self._predictor.mask_at_slice_size(decoding.logits, plane.shape)
-            return decoding, memory, picture
+            picture = self._predictor.masks_at_slice_size(decoding.logits, plane.shape)[0]
+            return decoding, memory, picture.cpu().numpy()
 
         decoding, memory, picture = self._predictor.run(step)
         logits = decoding.logits.float().cpu()
@@ -188,7 +188,7 @@ class SliceDecoder:
             mask=PackedMask.of(plane.restore(picture)) if mask is None else mask,
             iou=float(decoding.iou[0]),
             object_score=float(decoding.object_score[0, 0]),
-            boundary=boundary_certainty(logits),
+            boundary=float(boundary_certainties(logits)),
             logits=logits,
             memory=SliceMemory.of(memory, decoding.pointer),
         )

@@ -82,8 +82,16 @@ class SliceFeatureStore:
         plane = self._planes[axis]
         return intensity.apply(plane.extract(self._volume.array, plane.order(position)), self._window)
 
+    def has_raw(self, axis: SliceAxis, positions: Sequence[int]) -> bool:
+        """Whether encoding ahead would encode nothing for these positions."""
+        return not self._missing(axis, positions)
+
     def prefetch(self, axis: SliceAxis, positions: Sequence[int]) -> None:
         """Encode the slices that these positions need and that are not cached, in batches."""
+        self._encode(axis, self._missing(axis, positions))
+
+    def _missing(self, axis: SliceAxis, positions: Sequence[int]) -> list[int]:
+        """Slices that these positions need and that are not cached."""
         radius = self._predictor.network.adapter_radius
         wanted: list[int] = []
         for position in positions:
@@ -91,7 +99,7 @@ class SliceFeatureStore:
                 continue
             window = self._window_of(axis, position, radius)
             wanted += [near for near in window if near not in wanted and _Key(axis, near, False) not in self._cache]
-        self._encode(axis, wanted)
+        return wanted
 
     def features(self, axis: SliceAxis, position: int) -> SliceFeatures:
         """Features of one slice, batch size 1: embedding after the adapter, boundary maps if the network has them."""

@@ -1,0 +1,122 @@
+"""Slices followed from memory, several at once, without waiting for the device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..volume.planes import SliceAxis, SlicePlane
+from .memory_bank import MemorySelection, SliceMemory
+from .packed_mask import PackedMask
+from .predictor import SlicePredictor
+from .schedule import ChainKey
+from .slice_features import SliceFeatureStore
+from .state import SliceResult
+
+
+@dataclass(frozen=True)
+class SliceWork:
+    """A slice to follow the object to: what it sees, and for which chain."""
+
+    position: int
+    selection: MemorySelection
+    chain: ChainKey
+
+
+@dataclass(frozen=True)
+class StartedSlice:
+    """A slice that the device works on.
+
+    Attributes:
+        memory: later slices may see it at once; its tensors are filled when `finish` has returned.
+        finish: waits for the device; the slice's result, the same at each call.
+    """
+
+    memory: SliceMemory
+    finish: Callable[[], SliceResult]
+
+
+class SliceTracker:
+    """Tracks slices of one volume. Positions are in anatomical order; results are in array orientation."""
+
+    def __init__(self, predictor: SlicePredictor, store: SliceFeatureStore) -> None:
+        self._predictor = predictor
+        self._store = store
+
+    def start(self, axis: SliceAxis, batch: Sequence[SliceWork]) -> list[StartedSlice]:
+        """Begin with slices whose selections have one layout.
+
+        Raises:
+            DeviceMemoryError: the device's memory does not suffice.
+        """
+        plane = self._store.plane(axis)
+        features = [self._store.features(axis, work.position) for work in batch]
+
+        def step() -> tuple[tuple[int, ...], list[Tensor]]:
+            tracked = self._predictor.runner.run([work.selection for work in batch], features)
+            outputs = tracked.outputs
+            pictures = self._predictor.masks_at_slice_size(outputs.logits, plane.shape)
+            return tracked.versions, [outputs.memory, outputs.pointer, outputs.logits, outputs.scores, pictures]
+
+        versions, tensors = self._predictor.run(step)
+        transfer = _Transfer(tensors)
+        return [
+            _started(plane, work, version, transfer, row)
+            for row, (work, version) in enumerate(zip(batch, versions, strict=True))
+        ]
+
+
+class _Transfer:
+    """Tensors on their way to host memory, through page-locked memory from CUDA."""
+
+    def __init__(self, tensors: Sequence[Tensor]) -> None:
+        # Elsewhere a transfer that does not block may be read before it is done.
+        asynchronous = tensors[0].is_cuda
+        self._host = [tensor.to("cpu", non_blocking=asynchronous) for tensor in tensors]
+        self._done: torch.cuda.Event | None = None
+        if asynchronous:
+            self._done = torch.cuda.Event()
+            self._done.record()
+
+    def row(self, number: int) -> list[Tensor]:
+        """Row `number` of each tensor, when it has arrived."""
+        if self._done is not None:
+            self._done.synchronize()
+        return [tensor[number : number + 1] for tensor in self._host]
+
+    def empty_row(self, tensor: int) -> Tensor:
+        """Ordinary memory for a row of one of the tensors: page-locked memory is scarce and slow to get."""
+        return torch.empty_like(self._host[tensor][:1], pin_memory=False)
+
+
+def _started(plane: SlicePlane, work: SliceWork, version: int, transfer: _Transfer, row: int) -> StartedSlice:
+    memory = SliceMemory(transfer.empty_row(0), transfer.empty_row(1), version)
+
+    @cache
+    def finish() -> SliceResult:
+        features, pointer, logits, scores, picture = transfer.row(row)
+        memory.features.copy_(features)
+        memory.pointer.copy_(pointer)
+        iou, object_score, boundary = scores[0].tolist()
+        return SliceResult(
+            mask=PackedMask.of(plane.restore(_numpy(picture))),
+            iou=iou,
+            object_score=object_score,
+            boundary=boundary,
+            logits=logits.clone(),
+            memory=memory,
+            chain=work.chain,
+            inputs=work.selection.fingerprint,
+        )
+
+    return StartedSlice(memory, finish)
+
+
+def _numpy(picture: Tensor) -> np.ndarray:
+    """[1, rows, columns] bool to an array [rows, columns]."""
+    return picture[0].numpy()

@@ -1,0 +1,98 @@
+"""A tracking step as a CUDA graph: some eight hundred small kernels start as one.
+
+Started one by one they take longer than the card needs for them. Each number of tokens is a graph of its own; it is
+captured when it comes for the second time, since capturing takes about as long as five steps. Where capturing fails,
+the step runs as it is, and the reason is logged once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+
+import torch
+
+from .tracking_step import StepInputs, StepOutputs
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Captured:
+    graph: torch.cuda.CUDAGraph
+    outputs: StepOutputs
+
+
+class GraphedStep:
+    """`step`, replayed. All inputs with the same key must lie in the same memory: a graph reads fixed addresses.
+
+    All graphs share one memory pool: they run one after another on one stream, and what a replay leaves is copied
+    before the next.
+    """
+
+    def __init__(self, step: Callable[[StepInputs], StepOutputs]) -> None:
+        self._step = step
+        self._graphs: dict[Hashable, _Captured] = {}
+        self._seen: set[Hashable] = set()
+        self._pool: tuple[int, int] | None = None
+        self.refusal = ""
+
+    @property
+    def captured(self) -> int:
+        """How many graphs there are."""
+        return len(self._graphs)
+
+    def __call__(self, key: Hashable, inputs: StepInputs) -> StepOutputs:
+        """Run the step; the outputs are the caller's own.
+
+        Args:
+            key: says which shapes the inputs have.
+        """
+        captured = self._graphs.get(key)
+        if captured is None and key in self._seen and not self.refusal:
+            captured = self._try_to_capture(key, inputs)
+        if captured is None:
+            self._seen.add(key)
+            return self._step(inputs)
+        captured.graph.replay()
+        return StepOutputs(*(tensor.clone() for tensor in captured.outputs.tensors()))
+
+    def clear(self) -> None:
+        """Forget all graphs and their memory, as when the inputs' memory is given back."""
+        self._graphs.clear()
+        self._pool = None
+
+    def _try_to_capture(self, key: Hashable, inputs: StepInputs) -> _Captured | None:
+        try:
+            captured = self._capture(inputs)
+        except torch.OutOfMemoryError:
+            raise  # the caller gives memory back and tries again
+        except RuntimeError as error:
+            self.refusal = str(error).splitlines()[0]
+            _log.warning("Tracking runs without CUDA graphs: %s", self.refusal)
+            return None
+        self._graphs[key] = captured
+        return captured
+
+    def _capture(self, inputs: StepInputs) -> _Captured:
+        graph = torch.cuda.CUDAGraph()
+        if self._pool is None:
+            self._pool = torch.cuda.graph_pool_handle()
+        torch.cuda.synchronize()
+        # Not `torch.cuda.graph`: it collects garbage and empties the allocator's cache each time.
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            self._step(inputs)  # libraries allocate their workspaces here, outside of the capture
+            graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
+            try:
+                outputs = self._step(inputs)
+            except BaseException:
+                with contextlib.suppress(RuntimeError):  # says only that the capture has failed
+                    graph.capture_end()
+                raise
+            graph.capture_end()
+        torch.cuda.current_stream().wait_stream(stream)
+        return _Captured(graph, outputs)
