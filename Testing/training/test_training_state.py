@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 import torch
 from SAM2_3dMedLib.training import state_files
+from SAM2_3dMedLib.training.distributed import Processes
 from SAM2_3dMedLib.training.random_states import Randomness
+from SAM2_3dMedLib.training.resuming import take_up
 from SAM2_3dMedLib.training.run_log import RunLog
 from SAM2_3dMedLib.training.state import Progress, StateError, TrainState
 from SAM2_3dMedLib.training.state_files import has_state, read_state
+from SAM2_3dMedLib.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 
@@ -135,3 +138,19 @@ def test_the_log_of_a_killed_run_loses_what_its_state_does_not_have(tmp_path) ->
     assert [line["step"] for line in lines if "total" in line] == [1, 2, 3, 4]
     assert [line["step"] for line in lines if "validation" in line] == [2]
     assert lines[1]["total"] is None
+
+
+class _AnotherHost(Processes):
+    """Two processes of which the other one sees no saved state."""
+
+    def gather(self, value):
+        return [value, (0, value[1])]
+
+
+def test_hosts_that_do_not_see_the_same_state_are_told_to_share_it(tmp_path, store, small_recipe) -> None:
+    first = Trainer(small_recipe(), store, CPU)
+    first.state.progress.step = 4
+    first.save(tmp_path)
+    second = Trainer(small_recipe(), store, CPU, processes=_AnotherHost())
+    with pytest.raises(StateError, match=r"process 0: step 4, .*; process 1: step 0, .* share"):
+        take_up(second, tmp_path, RunLog(tmp_path / "log.jsonl"))

@@ -24,6 +24,7 @@ from ..training.loop import CLOSING_SECONDS, chosen_device
 from ..training.prepared_data import ChosenCases, PackedFile, chosen_cases, prepare
 from ..training.protocols import Protocol
 from ..training.recipe import RecipeError
+from ..training.resuming import take_up
 from ..training.run_log import LOG_FILE, RunLog, TensorBoardLog, say
 from ..training.state_files import has_state
 from ..training.store import CaseStore, load_store
@@ -172,13 +173,9 @@ def _trainer(
     log = RunLog(folder / LOG_FILE)
     store = load_store([entry.path for entry in prepared.train], device)
     trainer = Trainer(config.recipe, store, device, [log], processes, _held_out(prepared.val, device), folders)
-    if has_state(folder / "state"):
-        trainer.state.load(folder / "state", processes.rank)
-    else:
-        trainer.state.randomness.part_from(processes.rank, 0)
+    take_up(trainer, folder / "state", log)
     progress = trainer.state.progress
     if processes.first:
-        log.go_on_from(progress)
         if progress.step == 0:  # what a run left that never came to save
             for former in (log.path, folder / BEST_FILE, folder / FINAL_FILE):
                 former.unlink(missing_ok=True)

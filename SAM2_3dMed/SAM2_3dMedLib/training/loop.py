@@ -19,8 +19,9 @@ from ..network.checkpoint import CheckpointError
 from .distributed import join_processes
 from .pack import CaseInfo, PackError
 from .recipe import RecipeError, read_recipe
+from .resuming import take_up
 from .run_log import LOG_FILE, RunLog
-from .state_files import StateError, has_state
+from .state_files import StateError
 from .store import load_store
 from .trainer import RunFolders, Trainer, TrainingError
 
@@ -63,12 +64,7 @@ def _train(options: argparse.Namespace, started: float) -> Trainer:
     store = load_store(sorted(options.packs.glob("*.npz")), device, keep)
     log = RunLog(options.output / LOG_FILE)
     trainer = Trainer(recipe, store, device, [log], processes, folders=RunFolders(state=options.resume))
-    if options.resume and has_state(options.resume):
-        trainer.state.load(options.resume, processes.rank)
-    else:
-        trainer.state.randomness.part_from(processes.rank, 0)
-    if processes.first:
-        log.go_on_from(trainer.state.progress)
+    take_up(trainer, options.resume, log)
     loaded = time.monotonic() - started
     print(f"{len(store.cases)} cases loaded after {loaded:.0f} s, step {trainer.state.progress.step}")
     trainer.run(started + options.minutes * 60.0 - min(CLOSING_SECONDS, options.minutes * 6.0))
