@@ -40,6 +40,7 @@ class BoxSession:
         return self.add_point(name, prompt.axis, prompt.position, prompt.positive)
 
     def add_box(self, name, axis, first, last):
+        assert name not in self.found, "a box begins an object; what was there before must be removed"
         self.asked.append(("box", name, axis, first, last))
         mask = np.zeros_like(self.truth[name])
         window = [slice(int(a), int(b) + 1) for a, b in zip(first, last, strict=True)]
