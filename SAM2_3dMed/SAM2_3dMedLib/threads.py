@@ -1,0 +1,15 @@
+"""How torch's threads wait for each other. Standard library only: it has to be settled before torch is imported."""
+
+from __future__ import annotations
+
+import os
+
+
+def let_waiting_threads_sleep() -> None:
+    """Let OpenMP's threads sleep while they wait, unless the user has decided otherwise (`OMP_WAIT_POLICY`).
+
+    By default they spin: where another process has a core, each of thousands of small steps a slice then waits for a
+    thread that is not running. Measured with two threads on two cores under load, a slice of nano took 4.2 s to encode,
+    0.5 s with sleeping threads and 0.4 s with one thread; on idle cores sleeping costs a few percent.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
