@@ -2,13 +2,15 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
 from SAM2_3dMedLib.training import pack
-from SAM2_3dMedLib.training.case_reading import UnusableCaseError, read_case
+from SAM2_3dMedLib.training.case_reading import UnusableCaseError, check_header, read_case
+from SAM2_3dMedLib.training.channels import single_channel
 from SAM2_3dMedLib.training.data_layouts import LabeledCase
 
 SAMPLES = Path(__file__).parents[2] / "Resources" / "Samples"
@@ -87,6 +89,22 @@ def test_labels_that_the_data_set_does_not_name_are_background(tmp_path) -> None
     labels = _labels()
     labels[5, 5, 5] = 9
     assert set(np.unique(read_case(_case(tmp_path, _ct(), labels)).label)) == {0, 2}
+
+
+def test_the_asked_channel_of_a_4d_image_is_taken_once(tmp_path) -> None:
+    case = _case(tmp_path, _ct(), modality="MR")
+    channels = [sitk.ReadImage(str(case.image)), sitk.ReadImage(str(case.image)) * 0 + 5.0]
+    channels[1][1, 2, 3] = 90.0
+    several = replace(case, image=tmp_path / "several.nii.gz", channel=1)
+    sitk.WriteImage(sitk.JoinSeries(channels), str(several.image))
+    assert check_header(several) == np.prod(SIZE)
+    found = single_channel(several, tmp_path / "channels")
+    written = found.image.stat().st_mtime_ns
+    assert np.argwhere(read_case(found).image == 255).tolist() == [[3, 2, 1]]
+    assert single_channel(several, tmp_path / "channels").image.stat().st_mtime_ns == written
+    assert single_channel(case, tmp_path / "channels") is case
+    with pytest.raises(UnusableCaseError, match="has 2 channels, and channel 2"):
+        single_channel(replace(several, channel=2), tmp_path / "channels")
 
 
 def test_bad_rows_are_reported_and_the_others_packed(tmp_path) -> None:

@@ -11,10 +11,12 @@ import torch
 from SAM2_3dMedLib.network.checkpoint import CheckpointMetadata, load_checkpoint
 from SAM2_3dMedLib.training import trainer as trainer_module
 from SAM2_3dMedLib.training.batches import BatchMaker
-from SAM2_3dMedLib.training.clip_forward import ClipForward, PromptSettings
+from SAM2_3dMedLib.training.clip_forward import ClipForward
 from SAM2_3dMedLib.training.export import export
+from SAM2_3dMedLib.training.gradients import gradients_of
 from SAM2_3dMedLib.training.loop import main
 from SAM2_3dMedLib.training.losses import LossWeights
+from SAM2_3dMedLib.training.scenario import Prompting, PromptKind, Scenario
 from SAM2_3dMedLib.training.schedule import learning_rate
 from SAM2_3dMedLib.training.state import TrainState
 from SAM2_3dMedLib.training.trainer import RunFolders, Trainer, TrainingError
@@ -61,12 +63,12 @@ def test_accumulated_batches_are_averaged_into_one_step(store, small, small_reci
     def seen(trainer: Trainer) -> torch.Tensor:
         state, first = trainer.state, trainer.recipe.stages[0]
         maker = BatchMaker(trainer.training, first, state.rng, state.generator)
-        forward = ClipForward(state.network, first.prompts, first.losses, state.rng, state.generator)
+        sums = gradients_of(state.network, first, state.generator, trainer.recipe.precision)
         parameter = state.network.sam_mask_decoder.iou_token.weight
         state.optimizer.register_step_pre_hook(lambda *_: gradients.append(parameter.grad.clone()))
-        step = trainer.step(maker, forward, first, maker.draw())
+        step = trainer.step(maker, sums, first, maker.draw())
         if first.accumulate == 1:
-            trainer.step(maker, forward, first, step.following)
+            trainer.step(maker, sums, first, step.following)
         return step.loss
 
     unclipped = {"gradient_clip": 1e9, "weight_decay": 0.0}
@@ -108,10 +110,10 @@ def test_a_clip_supervises_every_slice_and_reaches_every_trained_part(store, sma
     state = TrainState(recipe, CPU)
     stage = recipe.stages[1]
     state.enter_stage(stage)
-    prompts = PromptSettings(box=1, point=0, mask=0, corrections=(0, 1), second_slice=0, later_correction=1)
-    forward = ClipForward(state.network, prompts, LossWeights(), state.rng, state.generator)
+    forward = ClipForward(state.network, LossWeights(), state.generator)
     maker = BatchMaker(store, stage, state.rng, state.generator)
-    outcome = forward.clip(maker.sampler.draw(2, anchor=0))
+    scenario = Scenario(0, Prompting(PromptKind.BOX, corrections=1), corrected=1)
+    outcome = forward.clip(maker.sampler.draw(2, anchor=0), scenario)
     outcome.terms.total(stage.losses).backward()
     assert not torch.isnan(outcome.tracked_iou)
     for part in ("memory_attention", "memory_encoder", "adapter", "slice_position", "boundary"):

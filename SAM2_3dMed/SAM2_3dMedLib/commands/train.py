@@ -97,7 +97,8 @@ def run_dry(request: TrainRequest) -> DryRun:
     config = _config_of(request)
     _require_device(request.device)
     require_writable(request.output)
-    return dry_run(config, chosen_cases(config.data, request.output), chosen_device(request.device.value))
+    device = chosen_device(request.device.value)
+    return dry_run(config, chosen_cases(config.data, request.output), device, request.output)
 
 
 def run_train(request: TrainRequest, console: Console) -> TrainOutcome:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk  # noqa: N813 - its customary name
 
 from ..volume.errors import VolumeError
 from ..volume.images import Volume, read_volume
+from ..volume.itk_quiet import itk_errors
 from ..volume.planes import nearest_patient_axes
 from .data_layouts import LabeledCase
 from .pack import CaseInfo, PackedCase, hounsfield_to_level
@@ -39,29 +42,37 @@ def read_case(case: LabeledCase) -> PackedCase:
     return PackedCase(info, turned(voxels, image), turned(labels, label))
 
 
+def open_header(path: Path) -> sitk.ImageFileReader:
+    """A reader that has read the file's header. Raises UnusableCaseError where there is no image."""
+    if not path.exists():
+        raise UnusableCaseError(f"The image '{path}' does not exist; check the path.")
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        with itk_errors():
+            reader.ReadImageInformation()
+    except RuntimeError as error:
+        raise UnusableCaseError(f"'{path}' cannot be read as an image.") from error
+    return reader
+
+
 def check_header(case: LabeledCase) -> int:
     """Look at the files' headers alone; the number of voxels.
 
     Raises:
         UnusableCaseError: a file is missing or no image, or image and labels are not on one grid.
     """
-    geometries = []
-    for path in (case.image, case.label):
-        reader = sitk.ImageFileReader()
-        reader.SetFileName(str(path))
-        if not path.exists():
-            raise UnusableCaseError(f"The image '{path}' does not exist; check the path.")
-        try:
-            reader.ReadImageInformation()
-        except RuntimeError as error:
-            raise UnusableCaseError(f"'{path}' cannot be read as an image.") from error
-        geometries.append((reader.GetSize(), reader.GetOrigin(), reader.GetSpacing(), reader.GetDirection()))
-    (size, *image), (label_size, *label) = geometries
-    if size != label_size or any(
-        not np.allclose(one, other, rtol=0, atol=GRID_TOLERANCE_MM) for one, other in zip(image, label, strict=True)
-    ):
-        raise UnusableCaseError(f"image ({size}) and labels ({label_size}) are not on one grid; resample the labels.")
-    return int(np.prod(size))
+    image, label = open_header(case.image), open_header(case.label)
+    sizes = [reader.GetSize()[:3] for reader in (image, label)]
+    alike = sizes[0] == sizes[1]
+    if image.GetDimension() == label.GetDimension():
+        alike &= all(
+            np.allclose(getattr(image, get)(), getattr(label, get)(), rtol=0, atol=GRID_TOLERANCE_MM)
+            for get in ("GetOrigin", "GetSpacing", "GetDirection")
+        )
+    if not alike:
+        raise UnusableCaseError(f"image ({sizes[0]}) and labels ({sizes[1]}) are not on one grid; resample the labels.")
+    return int(np.prod(sizes[0]))
 
 
 def turned(array: npt.NDArray, volume: Volume) -> npt.NDArray:

@@ -6,13 +6,15 @@ Every header is read, and as many volumes as fit in a third of the minute; then 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from .case_reading import UnusableCaseError, check_header, read_case
+from .channels import single_channel
 from .config import TrainConfig
 from .data_layouts import LabeledCase, LayoutError
 from .prepared_data import ChosenCases
@@ -113,8 +115,8 @@ class DryRun:
         return lines
 
 
-def dry_run(config: TrainConfig, chosen: ChosenCases, device: torch.device) -> DryRun:
-    """Try the run of `config` on `chosen` cases.
+def dry_run(config: TrainConfig, chosen: ChosenCases, device: torch.device, folder: Path) -> DryRun:
+    """Try the run of `config` on `chosen` cases; `folder` is the run's, see `prepared_data`.
 
     Raises:
         LayoutError: no case can be used.
@@ -122,7 +124,8 @@ def dry_run(config: TrainConfig, chosen: ChosenCases, device: torch.device) -> D
     """
     free = torch.cuda.mem_get_info(device)[0] / GIB if device.type == "cuda" else 0.0
     headers = each_usable([*chosen.train, *chosen.val], check_header, threads=8)
-    store, further = _some_cases(chosen.train, {entry.case.key for entry in headers.unusable}, device)
+    bad = {entry.case.key for entry in headers.unusable}
+    store, further = _some_cases([case for case in chosen.train if case.key not in bad], device, folder)
     unusable = (*headers.unusable, *further)
     if not store.cases:
         raise LayoutError(f"No training case can be used; {unusable[0].sentence}.")
@@ -138,18 +141,14 @@ def dry_run(config: TrainConfig, chosen: ChosenCases, device: torch.device) -> D
     )
 
 
-def _some_cases(
-    cases: tuple[LabeledCase, ...], known_bad: set[str], device: torch.device
-) -> tuple[CaseStore, list[Unusable]]:
+def _some_cases(cases: Sequence[LabeledCase], device: torch.device, folder: Path) -> tuple[CaseStore, list[Unusable]]:
     store, unusable = CaseStore(), []
     started = time.monotonic()
     for case in cases:
-        if case.key in known_bad:
-            continue
         if store.cases and (time.monotonic() - started > READING_SECONDS or len(store.cases) == MOST_CASES):
             break
         try:
-            store.cases.append(place_case(read_case(case), device))
+            store.cases.append(place_case(read_case(single_channel(case, folder / "channels")), device))
         except UnusableCaseError as error:
             unusable.append(Unusable(case, str(error)))
     return store, unusable

@@ -4,6 +4,7 @@ Everything lies in the run's folder and is found there the next time:
 
     splits.json      the five folds            unusable.csv   the cases that are left out, and why
     packs/           one file a case           data/          what was unpacked from an archive
+    channels/        one channel of images that have several in one file
 """
 
 from __future__ import annotations
@@ -11,13 +12,13 @@ from __future__ import annotations
 import json
 import os
 import zlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tqdm import tqdm
 
 from .case_reading import read_case
+from .channels import single_channel
 from .config import DataSection
 from .data_layouts import LabeledCase, Layout, LayoutError, read_layout
 from .pack import FORMAT, compress, write_pack
@@ -100,7 +101,7 @@ def prepare(chosen: ChosenCases, folder: Path, quiet: bool = False) -> PreparedD
     """
     cases = [*chosen.train, *chosen.val]
     with tqdm(total=len(cases), desc="cases", unit="case", disable=quiet) as bar:
-        outcome = each_usable(cases, lambda case: _packed(case, folder / "packs"), _threads(), bar.update)
+        outcome = each_usable(cases, lambda case: _packed(case, folder), _threads(), bar.update)
     if not quiet:
         report = write_report(folder / REPORT_FILE, outcome.unusable)
         for sentence in sentences(outcome.unusable, report):
@@ -113,7 +114,8 @@ def prepare(chosen: ChosenCases, folder: Path, quiet: bool = False) -> PreparedD
 
 
 def _packed(case: LabeledCase, folder: Path) -> PackedFile:
-    path = folder / case.dataset / f"{case.case}.{_fingerprint(case)}.npz"
+    case = single_channel(case, folder / "channels")
+    path = folder / "packs" / case.dataset / f"{case.case}.{_fingerprint(case)}.npz"
     if not path.is_file():
         write_pack(path, [compress(read_case(case), FAST_PRESET)])
         for former in path.parent.glob(f"{case.case}.{'[0-9a-f]' * 8}.npz"):
@@ -124,13 +126,10 @@ def _packed(case: LabeledCase, folder: Path) -> PackedFile:
 
 def _fingerprint(case: LabeledCase) -> str:
     """Changes with the files and with what is made of them."""
-    files = [(path.stat().st_size, path.stat().st_mtime_ns) if path.exists() else None for path in _files(case)]
+    stats = [path.stat() for path in (case.image, case.label) if path.exists()]
+    files = [(stat.st_size, stat.st_mtime_ns) for stat in stats]
     facts = [FORMAT, case.modality, sorted(case.labels.items()), case.channel, files]
     return f"{zlib.crc32(json.dumps(facts).encode()):08x}"
-
-
-def _files(case: LabeledCase) -> Sequence[Path]:
-    return case.image, case.label
 
 
 def _threads() -> int:

@@ -13,13 +13,13 @@ from typing import Any
 import torch
 
 from ..network.checkpoint import CheckpointMetadata, save_checkpoint
-from .batches import BatchMaker
-from .clip_forward import ClipForward, StepOutcome
+from .batches import Batch, BatchMaker
+from .clip_forward import StepOutcome
 from .distributed import Processes, StepFacts
+from .gradients import Gradients, gradients_of
 from .losses import LossTerms
 from .recipe import Recipe, Stage
 from .run_log import FactSink, StageBar, say
-from .sampling import ClipBatch
 from .schedule import learning_rate, stage_progress
 from .state import TrainState
 from .store import CaseStore
@@ -55,7 +55,7 @@ class Step:
 
     outcome: StepOutcome
     loss: torch.Tensor
-    following: ClipBatch
+    following: Batch
 
 
 class Trainer:
@@ -107,23 +107,25 @@ class Trainer:
             TrainingError: the loss is not finite many times in a row, or one clip does not fit the device.
         """
         self._deadline = deadline
-        while not self.finished and time.monotonic() < deadline and not self._agreed.stop:
+        while not self.finished and not self._agreed.stop:  # the clock is asked within a step, where all agree on it
             self._run_stage(self.recipe.stages[self.state.progress.stage])
 
-    def step(self, batch_maker: BatchMaker, forward: ClipForward, stage: Stage, batch: ClipBatch) -> Step:
+    def step(self, batch_maker: BatchMaker, gradients: Gradients, stage: Stage, batch: Batch) -> Step:
         """One update of `stage.accumulate` batches, of which `batch` is the first."""
         state, progress = self.state, self.state.progress
         done = stage_progress(stage, progress.stage_step, progress.stage_seconds)
         rate = learning_rate(stage, done, progress.stage_step, progress.rewarm)
         for group in state.optimizer.param_groups:
             group["lr"] = rate
+        gradients.clear()
         total = torch.zeros((), device=self.device)
         for number in range(stage.accumulate):
             if number > 0:
                 batch = batch_maker.draw()
-            outcome, loss = self._backward(forward, stage, batch)
-            total += loss
-            progress.images += batch.images.shape[0] * batch.images.shape[1] * self.processes.world
+            outcome = gradients.add(batch)
+            total += outcome.terms.total(stage.losses) / stage.accumulate
+            clips, slices = batch.clips.images.shape[:2]
+            progress.images += clips * slices * self.processes.world
         self._agree(total)
         trained = [parameter for parameter in state.network.parameters() if parameter.grad is not None]
         norm = torch.nn.utils.clip_grad_norm_(trained, self.recipe.gradient_clip, foreach=True)
@@ -134,7 +136,6 @@ class Trainer:
             state.update_average()
         else:
             self._count_bad_step()
-        state.optimizer.zero_grad(set_to_none=True)
         progress.step += 1
         progress.stage_step += 1
         return Step(outcome, total, following)
@@ -175,17 +176,9 @@ class Trainer:
             if self.folders.best is not None:
                 notes = f"step {progress.step}, mean IoU of the validation clips {scores.mean:.4f}"
                 self.folders.best.parent.mkdir(parents=True, exist_ok=True)
-                save_checkpoint(self.folders.best, network, CheckpointMetadata(recipe.name, notes=notes))
+                save_checkpoint(self.folders.best, network, CheckpointMetadata(recipe.name, licence="", notes=notes))
         self._tell({"validation": {**asdict(scores), "mean": scores.mean}, "step": progress.step})
         self._step_ended = time.monotonic()
-
-    def _backward(self, forward: ClipForward, stage: Stage, batch: ClipBatch) -> tuple[StepOutcome, torch.Tensor]:
-        """Forward and backward pass of one batch; its outcome, and its share in the loss of the step."""
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.recipe.precision == "bf16"):
-            outcome = forward.images(batch) if stage.kind == "images" else forward.clip(batch)
-        loss = outcome.terms.total(stage.losses) / stage.accumulate
-        loss.backward()
-        return outcome, loss.detach()
 
     def _agree(self, total: torch.Tensor) -> None:
         """Average the gradients over the processes and decide together what happens next."""
@@ -201,7 +194,7 @@ class Trainer:
         self._agreed = self.processes.average(self.state.network.parameters(), facts)
         self._step_ended = now
 
-    def _draw(self, batch_maker: BatchMaker) -> ClipBatch:
+    def _draw(self, batch_maker: BatchMaker) -> Batch:
         self._random_before_draw = self.state.randomness.snapshot()
         return batch_maker.draw()
 
@@ -218,8 +211,9 @@ class Trainer:
         state, progress = self.state, self.state.progress
         state.enter_stage(stage)
         stage = replace(stage, batch=self.batches.get(stage.name, stage.batch))
-        maker = BatchMaker(self.training, stage, state.rng, state.generator)
-        forward = ClipForward(state.network, stage.prompts, stage.losses, state.rng, state.generator)
+        pool_seed = (self.recipe.seed, progress.stage, self.processes.rank)
+        maker = BatchMaker(self.training, stage, state.rng, state.generator, pool_seed)
+        gradients = gradients_of(state.network, stage, state.generator, self.recipe.precision)
         batch = self._draw(maker)
         self._step_ended = time.monotonic()
         self._saved_at = self._saved_at or self._step_ended
@@ -227,7 +221,7 @@ class Trainer:
         pace = _Pace(progress.images)
         try:
             while stage_progress(stage, progress.stage_step, progress.stage_seconds) < 1.0:
-                step = self.step(maker, forward, stage, batch)
+                step = self.step(maker, gradients, stage, batch)
                 batch = step.following
                 progress.stage_seconds += self._agreed.seconds
                 loss = None
@@ -242,7 +236,7 @@ class Trainer:
                 if self._agreed.stop:
                     return
         except torch.cuda.OutOfMemoryError:
-            batch = step = None
+            batch = step = gradients = None
             self._shrink(stage)
             return
         finally:
