@@ -7,6 +7,7 @@ memories and pointers that a slice shall see, so that memory policies live outsi
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 from sam2.modeling.sam.mask_decoder import MaskDecoder
@@ -214,7 +215,7 @@ class SAM23dMed(SAM2Base):
         """Pointers as memory tokens [P * C/M, B, M]: each is split into C/M tokens with the same position."""
         values = torch.stack([item.pointer for item in pointers])
         count, batch, width = values.shape
-        distances = torch.tensor([item.distance for item in pointers], device=values.device, dtype=torch.float32)
+        distances = _on_device(tuple(item.distance for item in pointers), values.device)
         places = self.obj_ptr_tpos_proj(get_1d_sine_pe(distances / max(1, max_pointers - 1), dim=width))
         split = width // self.mem_dim
         values = values.reshape(count, batch, split, self.mem_dim).permute(0, 2, 1, 3).flatten(0, 1)
@@ -317,6 +318,13 @@ class SAM23dMed(SAM2Base):
         """The learned no-object pointer where the object is absent (SAM2's `fixed_no_obj_ptr`)."""
         gate = present.to(pointer.dtype)
         return gate * pointer + (1 - gate) * self.no_obj_ptr.to(pointer.dtype)
+
+
+@lru_cache(maxsize=1024)
+def _on_device(values: tuple[int, ...], device: torch.device) -> Tensor:
+    """Numbers as a float32 tensor, copied from the host once: no CUDA graph can hold such a copy (`training.graphs`)."""
+    with torch.inference_mode(False):
+        return torch.tensor(values, device=device, dtype=torch.float32)
 
 
 def _sequence(maps: Tensor) -> Tensor:

@@ -2,32 +2,57 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 import torch
 
 from .augment import augment
 from .recipe import Stage
 from .sampling import ClipBatch, ClipSampler
+from .scenario import Scenario, draw_scenario
 from .store import CaseStore
 from .synthetic import synthesize
 
 
+@dataclass(frozen=True)
+class Batch:
+    """Clips and what happens in them; slices on their own are prompted as the scenario's first slice."""
+
+    clips: ClipBatch
+    scenario: Scenario
+
+
 class BatchMaker:
-    """Draws the batches of a stage; the two random generators decide everything."""
+    """Draws the batches of a stage; the two random generators decide everything.
+
+    Args:
+        pool_seed: decides the stage's pool of scenarios, where it has one; a resumed run has the same.
+    """
 
     def __init__(
-        self, store: CaseStore, stage: Stage, rng: np.random.Generator, generator: torch.Generator | None
+        self,
+        store: CaseStore,
+        stage: Stage,
+        rng: np.random.Generator,
+        generator: torch.Generator | None,
+        pool_seed: tuple[int, ...] = (0,),
     ) -> None:
         self.stage = stage
         self.rng = rng
         self.generator = generator
         self.sampler = ClipSampler(store, stage.sampling, rng)
+        # A given mask is returned as it is: for slices on their own it would leave no loss at all.
+        self._prompts = replace(stage.prompts, mask=0.0) if stage.kind == "images" else stage.prompts
+        pool_rng = np.random.default_rng(pool_seed)
+        self._pool = [self._draw_scenario(pool_rng) for _ in range(stage.scenarios)]
 
     @torch.no_grad()
-    def draw(self) -> ClipBatch:
+    def draw(self) -> Batch:
         """One batch of `stage.batch` clips."""
-        clips = self.sampler.draw(self.stage.batch)
-        return self.finish(clips)
+        scenario = self._pool[self.rng.integers(len(self._pool))] if self._pool else self._draw_scenario(self.rng)
+        clips = self.sampler.draw(self.stage.batch, scenario.anchor)
+        return Batch(self.finish(clips), scenario)
 
     def finish(self, clips: ClipBatch) -> ClipBatch:
         """Synthetic targets for a share of the clips, augmentation, and a random order."""
@@ -42,3 +67,6 @@ class BatchMaker:
         images = augment(images, self.stage.augment, self.rng, self.generator)
         order = torch.randperm(len(images), device=images.device, generator=self.generator)
         return clips.with_targets(images[order], masks[order], real[order], clips.spacing_mm[order])
+
+    def _draw_scenario(self, rng: np.random.Generator) -> Scenario:
+        return draw_scenario(self._prompts, self.stage.sampling.slices, rng)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-import numpy as np
 import torch
 import torch.nn.functional as functional
 
@@ -18,6 +17,7 @@ from ..network.model import SAM23dMed
 from . import losses
 from .losses import LossTerms, LossWeights
 from .sampling import ClipBatch
+from .scenario import Prompting, PromptKind, Scenario
 from .simulated_prompts import (
     PointPrompts,
     box_prompts,
@@ -30,28 +30,6 @@ from .travel import MAX_POINTERS, Remembered, Way, WayStep, joined, sam2_memorie
 IMAGE_MEAN = (0.485, 0.456, 0.406)
 IMAGE_STD = (0.229, 0.224, 0.225)
 PRESENT_PIXELS = 4  # fewer pixels than this at network resolution count as "the object is not on the slice"
-BOX, POINT, MASK = 0, 1, 2
-
-
-@dataclass(frozen=True)
-class PromptSettings:
-    """Shares of prompt kinds and of what users do next.
-
-    Attributes:
-        box, point, mask: shares of the first prompt's kind.
-        corrections: chances of 0, 1, 2 ... correction clicks on a prompted slice.
-        second_slice: share of batches with a second prompted slice.
-        later_correction: share of batches in which one propagated slice is corrected and becomes a prompted one.
-        srpp_mm: SRPP counts distances in units of 5 mm instead of slices.
-    """
-
-    box: float = 0.5
-    point: float = 0.35
-    mask: float = 0.15
-    corrections: tuple[float, ...] = (0.5, 0.25, 0.25)
-    second_slice: float = 0.2
-    later_correction: float = 0.25
-    srpp_mm: bool = False
 
 
 @dataclass
@@ -84,59 +62,61 @@ class StepOutcome:
 
 def normalize(images: torch.Tensor) -> torch.Tensor:
     """`[N, S, S]` in [0, 1] -> `[N, 3, S, S]` with SAM2's mean and standard deviation."""
-    mean = torch.tensor(IMAGE_MEAN, device=images.device).view(1, 3, 1, 1)
-    std = torch.tensor(IMAGE_STD, device=images.device).view(1, 3, 1, 1)
-    return (images[:, None] - mean) / std
+    # Channel by channel with numbers: a tensor made from a list is a copy from the host, which no CUDA graph can hold.
+    channels = [(images - mean) / std for mean, std in zip(IMAGE_MEAN, IMAGE_STD, strict=True)]
+    return torch.stack(channels, dim=1)
 
 
 class ClipForward:
-    """Runs clips through a network and collects the losses. `rng` draws what concerns the whole batch, `generator` the
-    rest on the device."""
+    """Runs clips through a network and collects the losses.
+
+    What happens is decided before (`scenario`); `generator` draws where prompts lie, on the device (None: its default
+    generator). `srpp_mm`: SRPP counts distances in units of 5 mm instead of slices.
+    """
 
     def __init__(
         self,
         network: SAM23dMed,
-        prompts: PromptSettings,
         weights: LossWeights,
-        rng: np.random.Generator,
         generator: torch.Generator | None,
+        srpp_mm: bool = False,
     ) -> None:
         self.network = network
-        self.prompts = prompts
         self.weights = weights
-        self.rng = rng
         self.generator = generator
+        self.srpp_mm = srpp_mm
 
     # -- the two kinds of step ----------------------------------------------------------------------------------------
 
-    def images(self, clips: ClipBatch) -> StepOutcome:
-        """Every slice on its own: prompted, no memory. Slices without the object are not counted."""
+    def images(self, clips: ClipBatch, prompting: Prompting) -> StepOutcome:
+        """Every slice on its own: prompted, no memory. Slices without the object are not counted.
+
+        A given mask is returned as it is and would leave no loss: prompt with boxes or points.
+        """
         features, context = self._encode(clips)
         every = replace(features, embedding=context.flatten(0, 1))
         masks = clips.masks.flatten(0, 1)
         tally = _Tally()
-        self._answer_prompts(every, masks, tally, count_absent=False)
+        self._answer_prompts(prompting, every, masks, tally, count_absent=False)
         return self._outcome(tally, clips, features, context)
 
-    def clip(self, clips: ClipBatch) -> StepOutcome:
-        """Prompt slice `clips.anchor`, propagate both ways with memory, supervise every slice."""
+    def clip(self, clips: ClipBatch, scenario: Scenario) -> StepOutcome:
+        """Prompt slice `clips.anchor`, propagate both ways with memory, supervise every slice.
+
+        Raises:
+            ValueError: the scenario's anchor is not that of the clips.
+        """
+        if scenario.anchor != clips.anchor:
+            raise ValueError(f"The scenario starts on slice {scenario.anchor}, the clips on {clips.anchor}.")
         features, context = self._encode(clips)
         per_slice = _per_slice(features, context)
-        slices = len(per_slice)
         tally = _Tally()
         prompted: dict[int, Remembered] = {}
-        places = [clips.anchor]
-        if slices > 2 and self.rng.random() < self.prompts.second_slice:
-            others = [place for place in range(slices) if place != clips.anchor]
-            places.append(int(self.rng.choice(others)))
-        for place in places:
+        for place, prompting in scenario.prompted.items():
             chosen = per_slice[place]
-            decoding = self._answer_prompts(chosen, clips.masks[:, place], tally, count_absent=True)
+            decoding = self._answer_prompts(prompting, chosen, clips.masks[:, place], tally, count_absent=True)
             prompted[place] = self._remember(chosen, decoding, prompted=True)
-        corrected = None
-        if self.rng.random() < self.prompts.later_correction:
-            corrected = int(self.rng.integers(slices))
-        self._travel(per_slice, clips, prompted, corrected, tally)
+        self._travel(per_slice, clips, prompted, scenario.corrected, tally)
         return self._outcome(tally, clips, features, context)
 
     # -- parts --------------------------------------------------------------------------------------------------------
@@ -208,36 +188,32 @@ class ClipForward:
         return memory, decoding.pointer
 
     def _answer_prompts(
-        self, chosen: SliceFeatures, masks: torch.Tensor, tally: _Tally, count_absent: bool
+        self,
+        prompting: Prompting,
+        chosen: SliceFeatures,
+        masks: torch.Tensor,
+        tally: _Tally,
+        count_absent: bool,
     ) -> MaskDecoding:
         """Prompts of one kind for the whole batch, with their corrections; the final decoding.
 
         One kind a batch keeps the decoder's calls few and large: with three kinds side by side there were three times
         as many, and at these sizes the device waits for launches (H200: 1.2 steps/s with 20 clips of 8 slices).
         """
-        # A given mask is returned as it is: for slices on their own it would leave no loss at all.
-        shares = np.array([self.prompts.box, self.prompts.point, self.prompts.mask if count_absent else 0.0])
-        kind = int(self.rng.choice(3, p=shares / shares.sum()))
-        return self._answer_kind(kind, chosen, masks, tally, count_absent)
-
-    def _answer_kind(
-        self, kind: int, chosen: SliceFeatures, masks: torch.Tensor, tally: _Tally, count_absent: bool
-    ) -> MaskDecoding:
         network, generator = self.network, self.generator
         present = _present(masks)
         conditioned = network.condition(chosen.embedding, [], [])
-        if kind == MASK:
+        if prompting.kind is PromptKind.MASK:
             given = mask_prompts(masks, generator)
             decoding = network.mask_as_output(chosen.embedding, chosen, given[:, None].float())
             clicks = None
         else:
-            clicks = (box_prompts if kind == BOX else point_prompts)(masks, generator)
+            clicks = (box_prompts if prompting.kind is PromptKind.BOX else point_prompts)(masks, generator)
             # A slice without the object gets no prompt at all: padding points.
             clicks = replace(clicks, labels=torch.where(present[:, None], clicks.labels, -1))
             decoding = network.decode(conditioned, chosen, clicks.points, clicks.labels)
             self._count(decoding, masks, tally, tracked=False, count_absent=count_absent)
-        rounds = int(self.rng.choice(len(self.prompts.corrections), p=self.prompts.corrections))
-        for _ in range(rounds):
+        for _ in range(prompting.corrections):
             further = self._clicks(decoding, masks)
             clicks = further if clicks is None else clicks.joined(further)
             decoding = self._decode_again(conditioned, chosen, clicks, decoding)
@@ -280,7 +256,7 @@ class ClipForward:
         zero = present.sum() * 0.0
         srpp = bd = zero
         if self.network.config.parts.srpp and context.shape[1] > 1:
-            step = clips.spacing_mm / 5.0 if self.prompts.srpp_mm else None
+            step = clips.spacing_mm / 5.0 if self.srpp_mm else None
             srpp = losses.srpp_loss(self.network.relative_positions(context), step)
         if features.boundary is not None:
             bd = losses.boundary_loss(features.boundary.logits, losses.boundary_targets(clips.masks.flatten(0, 1)))

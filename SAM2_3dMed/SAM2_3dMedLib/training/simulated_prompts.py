@@ -107,7 +107,7 @@ def box_prompts(masks: torch.Tensor, generator: torch.Generator | None, jitter: 
     moved = torch.where(exact, boxes, boxes + noise).clamp(0, size - 1)
     corners = moved.view(count, 2, 2)
     low, high = corners.amin(dim=1), corners.amax(dim=1)
-    labels = torch.tensor([BOX_FIRST, BOX_SECOND], dtype=torch.int32, device=masks.device).expand(count, 2)
+    labels = torch.arange(BOX_FIRST, BOX_SECOND + 1, dtype=torch.int32, device=masks.device).expand(count, 2)
     return PointPrompts(torch.stack([low, high], dim=1), labels.contiguous())
 
 

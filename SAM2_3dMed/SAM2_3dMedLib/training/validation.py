@@ -9,9 +9,10 @@ import numpy as np
 import torch
 
 from ..network.model import SAM23dMed
-from .clip_forward import ClipForward, PromptSettings
+from .clip_forward import ClipForward
 from .losses import LossWeights
 from .sampling import ClipSampler, SamplingSettings
+from .scenario import Prompting, PromptKind, Scenario
 from .store import CaseStore
 
 
@@ -47,17 +48,12 @@ def quick_validation(
     while remaining > 0:
         batch = sampler.draw(min(8, remaining), anchor=1)
         remaining -= 8
-        for kind in ("box", "point"):
-            shares = PromptSettings(
-                box=float(kind == "box"), point=float(kind == "point"), mask=0.0, corrections=(1.0,),
-                second_slice=0.0, later_correction=0.0,
-            )  # fmt: skip
-            generator = torch.Generator(device).manual_seed(7)
-            forward = ClipForward(network, shares, LossWeights(), np.random.default_rng(7), generator)
+        for kind in (PromptKind.BOX, PromptKind.POINT):
+            forward = ClipForward(network, LossWeights(), torch.Generator(device).manual_seed(7))
             with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
-                outcome = forward.clip(batch)
-            sums[kind].append(outcome.prompted_iou)
-            if kind == "box":
+                outcome = forward.clip(batch, Scenario(batch.anchor, Prompting(kind, corrections=0)))
+            sums[kind.name.lower()].append(outcome.prompted_iou)
+            if kind is PromptKind.BOX:
                 sums["tracked"].append(outcome.tracked_iou)
                 sums["score"].append(outcome.score_accuracy)
     means = {name: float(torch.stack(values).nanmean()) for name, values in sums.items()}
