@@ -82,6 +82,7 @@ class SAM2_3dMedWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):  # no
         self.ui.sampleMRButton.connect("clicked()", self.onSampleMR)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartImportEvent, self.onSceneStartImport)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.NodeAddedEvent, self.onNodeAdded)
         self.initializeParameterNode()
@@ -123,6 +124,9 @@ class SAM2_3dMedWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):  # no
     def onSceneStartClose(self, caller, event):
         self.setParameterNode(None)
         self.editorPanel.sceneStartClose()
+
+    def onSceneStartImport(self, caller, event):
+        self.setParameterNode(None)  # the scene may bring a node with other values; it is looked at when it is complete
 
     def onSceneEndClose(self, caller, event):
         if self._entered:
@@ -207,9 +211,12 @@ class SAM2_3dMedLogic(ScriptedLoadableModuleLogic):  # noqa: N801
     """Hands the module's choices to the controller, which does the work for the module and for the effect."""
 
     def getParameterNode(self):
+        from SAM2_3dMedLib.slicer_side.engine_settings import forget_unknown_choices
         from SAM2_3dMedLib.slicer_side.parameter_node import SAM2_3dMedParameterNode
 
-        return SAM2_3dMedParameterNode(super().getParameterNode())
+        node = super().getParameterNode()
+        forget_unknown_choices(node)
+        return SAM2_3dMedParameterNode(node)
 
     def applySettings(self, parameterNode):
         """Use this model and device from now on; nothing is started before the tool is used."""

@@ -258,3 +258,11 @@ def test_the_effect_uses_the_modules_choices_that_a_scene_brought_along(world):
     world.host.switch_on()
     world.bench.run()
     assert world.application().controller.settings == engine_settings.EngineSettings("", "cpu")
+
+
+def test_a_model_that_is_not_known_here_is_not_offered_to_the_combo_boxes(world):
+    node = world.bench.scene.AddNewNodeByClass("vtkMRMLScriptedModuleNode")
+    node.SetParameter("modelName", "a model of a later version")
+    node.SetParameter("device", "CPU")
+    engine_settings.forget_unknown_choices(node)
+    assert list(node.GetParameterNames()) == ["device"]  # the wrapper writes the default for what is missing

@@ -37,6 +37,15 @@ def settings_for(model: str, device: str) -> EngineSettings:
     return EngineSettings(model if model in known[1:] else "", DEVICES.get(device, "auto"))
 
 
+def forget_unknown_choices(node) -> None:
+    """A scene of another version may name a model or a device in the module's node that is not offered here: then the
+    default holds. The combo boxes refuse unknown names.
+    """
+    for name, known in (("modelName", model_names()), ("device", list(DEVICES))):
+        if node.GetParameter(name) and node.GetParameter(name) not in known:
+            node.UnsetParameter(name)
+
+
 def settings_in_scene(scene) -> EngineSettings | None:
     """What the module's parameter node says; None when the module was not opened in this scene."""
     for index in range(scene.GetNumberOfNodesByClass("vtkMRMLScriptedModuleNode")):
