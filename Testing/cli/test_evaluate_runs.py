@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 from SAM2_3dMedLib.commands import evaluate as evaluate_command
 from SAM2_3dMedLib.commands import study
+from SAM2_3dMedLib.commands.evaluate import Finished
 from SAM2_3dMedLib.training.evaluation import EvaluationProcesses
 
 from .evaluation_data import TIMES, move_labels, rows_of, write_balls
@@ -125,19 +127,59 @@ def test_rows_are_on_disk_before_the_next_case_begins(cli, command, tmp_path, mo
     assert seen == [None, ["a"]]
 
 
-def test_one_of_several_processes_keeps_a_file_of_its_own(cli, command, tmp_path, monkeypatch):
-    """The second of two has case b; where another fails, that file stays."""
+@pytest.fixture
+def as_process(monkeypatch):
+    """Let this process be one of two; what it hands over, and what it gets, stand in for the other."""
 
-    @contextmanager
-    def second_of_two():
-        yield EvaluationProcesses(1, 2)
+    def pretend(rank: int, answer) -> list[Finished]:
+        handed = []
 
-    monkeypatch.setattr(evaluate_command, "join_evaluation", second_of_two)
-    monkeypatch.setattr(EvaluationProcesses, "gather", lambda self, mine: None)
+        @contextmanager
+        def joined():
+            yield EvaluationProcesses(rank, 2)
+
+        monkeypatch.setattr(evaluate_command, "join_evaluation", joined)
+        monkeypatch.setattr(EvaluationProcesses, "gather", lambda self, mine: handed.append(mine) or answer(mine))
+        return handed
+
+    return pretend
+
+
+def test_the_second_of_two_processes_keeps_a_file_of_its_own_and_says_nothing(cli, command, tmp_path, as_process):
+    as_process(1, lambda mine: None)
     ended = cli(*command, "--output", tmp_path / "out")
     assert (ended.code, ended.out) == (0, "")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["objects.rank1.csv"]
     assert [row["case"] for row in rows_of(tmp_path / "out" / "objects.rank1.csv")] == ["b"]
+
+
+def test_a_case_that_fails_elsewhere_is_told_once_and_costs_nobody_elses_work(cli, command, tmp_path, as_process):
+    move_labels(tmp_path, "b")
+    handed = as_process(1, lambda mine: None)
+    ended = cli(*command, "--output", tmp_path / "out")
+    assert (ended.code, ended.err.strip()) == (0, "")  # the first process speaks for it
+    other = pickle.loads(pickle.dumps(handed[0]))
+    as_process(0, lambda mine: [mine, other])
+    ended = cli(*command, "--output", tmp_path / "out")
+    assert (ended.code, "'b' are not on one grid" in ended.err) == (2, True)
+    assert [row["case"] for row in rows_of(tmp_path / "out" / "objects.csv")] == ["a"]
+    assert (tmp_path / "out" / "summary.md").exists()
+    assert not list((tmp_path / "out").glob("objects.rank*"))
+
+
+def test_an_interruption_leaves_the_report_on_what_is_finished(cli, command, tmp_path, monkeypatch):
+    real = study.evaluate_case
+
+    def interrupted(predictor, case, *more):
+        if case.case == "b":
+            raise KeyboardInterrupt
+        return real(predictor, case, *more)
+
+    monkeypatch.setattr(study, "evaluate_case", interrupted)
+    ended = cli(*command, "--output", tmp_path / "out")
+    assert (ended.code, "Canceled" in ended.err) == (130, True)
+    assert {path.name for path in (tmp_path / "out").iterdir()} >= {"objects.csv", "summary.json", "worst.png"}
+    assert [row["case"] for row in rows_of(tmp_path / "out" / "objects.csv")] == ["a"]
 
 
 @pytest.mark.parametrize("protocol", ["box", "off-slice"])
@@ -164,7 +206,7 @@ def test_two_processes_find_what_one_finds(cli, samples, weights, tmp_path):
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     program = [*launch, "-m", "SAM2_3dMedLib.cli", *map(str, command), "--output", str(together)]
     environment = {**os.environ, "PYTHONPATH": str(SOURCE), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(program, capture_output=True, text=True, timeout=180, check=False, env=environment)
+    done = subprocess.run(program, capture_output=True, text=True, timeout=600, check=False, env=environment)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.count("# Evaluation") == 1
     assert {path.name for path in together.iterdir()} == {path.name for path in alone.iterdir()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +17,9 @@ from ..training.protocols import Protocol
 from ..weights.manifest import resolve_weights
 from ..weights.verify import sha256_of
 from .engine import Device, load_predictor
+from .errors import sentence_for
 from .output import require_writable
-from .study import Study, study_of
+from .study import Share, Study, study_of
 
 
 @dataclass(frozen=True)
@@ -40,13 +42,28 @@ class EvaluateRequest:
     device: Device = Device.AUTO
 
 
+@dataclass(frozen=True)
+class Finished:
+    """What one process hands to the first one.
+
+    Attributes:
+        stream: the file of rows that it left.
+        failure: what ended its share before its last case; the other processes finish theirs.
+    """
+
+    share: Share
+    stream: Path
+    failure: Exception | KeyboardInterrupt | None
+
+
 def run_evaluate(request: EvaluateRequest, console: Console) -> str | None:
-    """Evaluate and write tables and pictures. The rows are on disk after every case, also when a later one fails.
+    """Evaluate and write tables and pictures. The rows are on disk after every case; the report is also written when a
+    case fails or the user interrupts, on what is finished.
 
     Under `torchrun` the processes share the cases; each streams rows to a file of its own until the first merges them.
 
     Returns:
-        The report as Markdown; None on all processes but the first.
+        The report as Markdown; None on all processes but the first, which also raises what ended another.
 
     Raises:
         EvaluationError, UserError, VolumeError, WeightsError, CheckpointError: in one sentence.
@@ -59,45 +76,54 @@ def run_evaluate(request: EvaluateRequest, console: Console) -> str | None:
         about = _about(request, model, processes)
         if processes.first:
             console.print(f"{len(cases)} cases, protocol '{request.protocol.value}', {model}")
-        streams = _evaluate_share(study, cases, processes, request.output, about, console)
-        shares = processes.gather((study.share, streams))
-        if shares is None:
+        finished = processes.gather(_evaluate_share(study, processes, cases, request.output, console))
+        if finished is None:
             return None
-        study.take(share for share, _ in shares)
-        if not study.rows:
+        study.take(part.share for part in finished)
+        page = None
+        if study.rows:
+            about |= {"cases": len(cases), "cases_evaluated": study.case_count}
+            page = study.write_report(request.output, about)
+            _remove_streams([part.stream for part in finished], kept=study.rows_path(request.output))
+        failure = next((part.failure for part in finished if part.failure is not None), None)
+        if failure is not None:
+            raise failure
+        if page is None:
             raise EvaluationError(
                 f"None of the {len(cases)} cases has an object to evaluate by '{request.protocol.value}'; "
                 "check the column 'labels' of the manifest against the values in the label files."
             )
-        page = study.write_report(request.output, {**about, "cases": len(cases), "cases_evaluated": study.case_count})
-        for stream in (stream for _, streams in shares for stream in streams):
-            stream.unlink(missing_ok=True)
         return page
 
 
 def _evaluate_share(
-    study: Study,
-    cases: Sequence[EvaluationCase],
-    processes: EvaluationProcesses,
-    folder: Path,
-    about: dict[str, str | int],
-    console: Console,
-) -> list[Path]:
-    """Evaluate the cases of this process; the files of its own that it left, to be removed when they are merged."""
-    suffix = f".rank{processes.rank}" if processes.world > 1 else ""
-    written = folder / f"{study.stem}{suffix}.csv"
-    mine = processes.share(cases)
+    study: Study, processes: EvaluationProcesses, cases: Sequence[EvaluationCase], folder: Path, console: Console
+) -> Finished:
+    """Evaluate the cases of this process, rows on disk after each."""
+    alone = processes.world == 1
+    stream = study.rows_path(folder, "" if alone else f".rank{processes.rank}")
+    failure: Exception | KeyboardInterrupt | None = None
+    progress = {"description": "cases", "console": console, "disable": not processes.first}
     try:
-        for number, case in track(mine, description="cases", console=console, disable=not processes.first):
+        for number, case in track(processes.share(cases), **progress):
             study.evaluate(number, case)
             if study.rows:
-                study.write_rows(folder, suffix)
-    except BaseException:
-        # Also an interruption by the user: what is finished is reported; other processes end with this one.
-        if study.rows and processes.world == 1:
-            study.write_report(folder, {**about, "cases": len(cases), "cases_evaluated": study.case_count})
-        raise
-    return [written] if suffix else []
+                study.write_rows(stream)
+    except Exception as error:
+        failure = error
+        if not alone and sentence_for(error) is None:
+            traceback.print_exception(error)  # a defect: its traceback does not travel to the first process
+    except KeyboardInterrupt as interruption:
+        if not alone:
+            raise  # the others are interrupted too, and nobody waits for this one
+        failure = interruption
+    return Finished(study.share, stream, failure)
+
+
+def _remove_streams(streams: Sequence[Path], kept: Path) -> None:
+    for stream in streams:
+        if stream != kept:
+            stream.unlink(missing_ok=True)
 
 
 def _about(request: EvaluateRequest, model: str, processes: EvaluationProcesses) -> dict[str, str | int]:

@@ -76,11 +76,13 @@ class Study(ABC, Generic[Row]):
             self._by_case.update(by_case)
             self._tiles = tuple(worst_of({tile.rank: tile for tile in (*self._tiles, *tiles)}.values()))
 
-    def write_rows(self, folder: Path, suffix: str = "") -> Path:
+    def rows_path(self, folder: Path, suffix: str = "") -> Path:
+        """The file of the rows in a folder."""
+        return folder / f"{self.stem}{suffix}.csv"
+
+    def write_rows(self, path: Path) -> None:
         """Write the rows so far as CSV; the file appears whole. Raises `UserError` when it cannot be written."""
-        path = folder / f"{self.stem}{suffix}.csv"
         write_csv(path, self.kind, self.rows)
-        return path
 
     @abstractmethod
     def evaluate(self, number: int, case: EvaluationCase) -> None:
@@ -111,7 +113,7 @@ class ObjectStudy(Study[ObjectResult]):
     def write_report(self, folder: Path, about: About) -> str:
         rows = self.rows
         summary = summarize(rows, about)
-        self.write_rows(folder)
+        self.write_rows(self.rows_path(folder))
         write_json(folder / "summary.json", summary)
         plot_structures(folder / "dice.png", rows, summary)
         names = ["dice.png"]
@@ -140,7 +142,7 @@ class VariantStudy(Study[VariantResult]):
     def write_report(self, folder: Path, about: About) -> str:
         rows = self.rows
         summary = summarize_variants(rows, self._protocol, about)
-        self.write_rows(folder)
+        self.write_rows(self.rows_path(folder))
         write_json(folder / f"{self.stem}.json", summary)
         plot_settings(folder / f"{self.stem}.png", summary, _SETTING_LABELS[self._protocol])
         page = markdown_of_variants(summary, self._protocol)
