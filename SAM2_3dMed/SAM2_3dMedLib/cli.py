@@ -16,6 +16,7 @@ import typer
 from rich.console import Console
 
 from .commands.errors import BAD_INPUT, sentence_for
+from .commands.termination import Terminated, termination_raises
 
 INTERRUPTED = 130
 # click's base of all errors in the options; typer vendors click or depends on it, by its version.
@@ -101,7 +102,8 @@ def segment(
 
     text = PromptText(point or (), negative or (), box or (), color or (), prompts, ras)
     request = SegmentRequest(image, output, text, weights, axis, window, Device(device.value), slice_range, picture)
-    outcome = run_segment(request, _progress_console())
+    with termination_raises():
+        outcome = run_segment(request, _progress_console())
     for part, mask in zip(outcome.segments, outcome.masks, strict=True):
         voxels, milliliters = outcome.size_of(mask)
         print(f"{part.name}: {voxels} voxels, {milliliters:.1f} ml")
@@ -203,7 +205,8 @@ def demo(
     """Segment two organs of the bundled CT and compare them with the reference."""
     from .commands.demo import run_demo
 
-    outcome, scores, seconds = run_demo(output, weights, _progress_console())
+    with termination_raises():
+        outcome, scores, seconds = run_demo(output, weights, _progress_console())
     print(f"segmentation: {outcome.output.resolve()}")
     print(f"picture: {outcome.picture.resolve()}")
     for score in scores:
@@ -312,6 +315,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         print("Canceled; no file was left half-written.", file=sys.stderr)
         return INTERRUPTED
+    except Terminated as end:
+        print("Ended from outside; no file was left half-written.", file=sys.stderr)
+        return end.exit_code
     except _OptionError as error:
         # A command without its subcommand gets its help text, many lines; anything else is one sentence.
         asked_nothing = type(error).__name__ == "NoArgsIsHelpError"

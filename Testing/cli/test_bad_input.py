@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813  its customary name
+import torch
+from SAM2_3dMedLib.volume.images import SegmentInfo, read_volume, write_label_map
 from SAM2_3dMedLib.weights import manifest
 from SAM2_3dMedLib.weights.manifest import BUNDLED, Manifest, WeightsEntry
 
@@ -43,6 +45,18 @@ def write(array: np.ndarray, path: Path, **options) -> Path:
     return path
 
 
+def nifti_with_nan(path: Path, place: slice) -> Path:
+    """The uncompressed NIfTI file with float32 NaN at these bytes."""
+    content = bytearray(path.read_bytes())
+    content[place] = np.full(len(content[place]) // 4, np.nan, "<f4").tobytes()
+    path.write_bytes(content)
+    return path
+
+
+def nrrd_header(sizes: str) -> bytes:
+    return f"NRRD0004\ntype: short\ndimension: 3\nsizes: {sizes}\nencoding: gzip\nendian: little\n\n".encode()
+
+
 def bad_image(kind: str, folder: Path) -> Path:
     path = folder / f"{kind}.nrrd"
     volume = np.zeros((4, 5, 6), dtype=np.float32)
@@ -65,6 +79,20 @@ def bad_image(kind: str, folder: Path) -> Path:
         path.write_bytes(path.read_bytes()[:40_000])
     elif kind == "empty folder":
         path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "nan in a NIfTI file":
+        path = nifti_with_nan(write(volume, folder / "nan.nii"), slice(352, None))
+    elif kind == "nan for spacing":
+        path = nifti_with_nan(write(volume, folder / "spacing.nii"), slice(80, 92))
+    elif kind == "nan for directions":
+        path = nifti_with_nan(write(volume, folder / "directions.nii"), slice(280, 328))
+    elif kind == "promises 2 GB":
+        path.write_bytes(nrrd_header("1000 1000 1000") + b"too little")
+    elif kind == "promises petabytes":
+        path.write_bytes(nrrd_header("200000 200000 200000") + b"too little")
+    elif kind == "no voxels":
+        path.write_bytes(nrrd_header("10 0 10"))
     return path
 
 
@@ -81,6 +109,13 @@ def bad_image(kind: str, folder: Path) -> Path:
         ("nan", "NaN"),
         ("truncated", "damaged"),
         ("empty folder", "DICOM"),
+        pytest.param("pipe", "pipe", marks=pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes in folders")),
+        ("nan in a NIfTI file", "NaN"),
+        ("nan for spacing", "no finite numbers"),
+        ("nan for directions", "no finite numbers"),
+        ("promises 2 GB", "truncated"),
+        ("promises petabytes", "memory"),
+        ("no voxels", "cannot be read"),
     ],
 )
 def test_images(refused, out, weights, tmp_path, kind, said):
@@ -112,6 +147,7 @@ def test_images(refused, out, weights, tmp_path, kind, said):
         (("--box", BOX, "--slice-range", "6:4"), "slice range"),
         (("--box", BOX, "--slice-range", "0:10"), "0:7"),
         (("--box", BOX, "--slice-range", "all"), "FIRST:LAST"),
+        (("--box", BOX, "--slice-range", "6:7"), "holds no prompt"),
         (("--box", BOX, "--device", "abacus"), "abacus"),
         (("--box", BOX, "--picture", "out/picture.jpg"), ".png"),
         (("--boxes", BOX), "--boxes"),
@@ -171,12 +207,41 @@ def test_options(refused, ct, out, weights, options, said):
         ),
         ('{"objects": {"a": [{"type": "mask", "axis": [1], "index": 3, "shape": [3, 3], "runs": [9]}]}}', "I, J or K"),
         ('{"space": "lps", "objects": {}}', "space"),
+        ('{"objects": {"a": [{"type": "mask", "axis": "K", "index": 3, "shape": [28, 32], "runs": [896]}]}}', "empty"),
+        ('{"objects": {"\\ud800": [{"type": "point", "position": [1, 2, 3]}]}}', "cannot be shown"),
+        (json.dumps({"objects": {"a" * 100_000: [{"type": "point", "position": [1, 2, 3]}]}}), "longer than 200"),
+        ('\ufeff{"objects": {"a": [{"type": "point", "position": [1, 2, 99]}]}}', "outside the volume"),
     ],
 )
 def test_prompt_files(refused, ct, out, weights, tmp_path, content, said):
     file = tmp_path / "prompts.json"
-    file.write_text(content)
+    file.write_text(content, encoding="utf-8")
     refused("segment", ct, "--weights", weights, "--output", out, "--prompts", file, said=said)
+
+
+def test_a_device_that_is_not_there(refused, ct, out, weights):
+    absent = "mps" if torch.cuda.is_available() else "cuda"
+    refused(
+        "segment", ct, "--weights", weights, "--output", out, "--box", BOX, "--device", absent, said="--device auto"
+    )
+
+
+@pytest.mark.parametrize("file", ["spinalcord_t2_lab.nii.gz", "abdomen_ct_lab.nii.gz"])
+def test_label_maps(refused, out, weights, samples, file):
+    command = ("segment", samples / file, "--weights", weights, "--output", out, "--point", "30,30,10")
+    refused(*command, said="is a label map")
+    refused(*command, "--window", "none-such", said="none-such")  # a window says that it is an image after all
+
+
+@pytest.mark.parametrize("window", ["auto", "full"])
+def test_files_that_say_that_they_are_label_maps(refused, ct, out, weights, tmp_path, window):
+    """What this program writes is a segmentation, whatever its values are."""
+    geometry, written = read_volume(ct).geometry, tmp_path / "written.seg.nrrd"
+    labels = np.zeros(geometry.shape_kji, dtype=np.uint8)
+    labels[2:5, 4:20, 4:20] = 7
+    write_label_map(written, labels, geometry, [SegmentInfo(7, "seven", (1, 0, 0))])
+    command = ("segment", written, "--weights", weights, "--output", out, "--point", "3,3,3", "--window", window)
+    refused(*command, said="label map")
 
 
 def test_binary_prompt_file(refused, ct, out, weights):
@@ -234,7 +299,7 @@ def test_a_picture_that_is_a_folder(refused, ct, out, weights, tmp_path):
     refused("segment", ct, "--weights", weights, "--output", out, "--box", BOX, "--picture", folder, said="is a folder")
 
 
-@pytest.mark.parametrize("name", ["result.txt", "result", "result.nii.gz.bak"])
+@pytest.mark.parametrize("name", ["result.txt", "result", "result.nii.gz.bak", ".seg.nrrd"])
 def test_output_of_unknown_kind(refused, ct, weights, tmp_path, name):
     output = tmp_path / "out" / name
     refused("segment", ct, "--weights", weights, "--output", output, "--box", BOX, said=".seg.nrrd")

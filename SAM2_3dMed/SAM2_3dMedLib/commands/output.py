@@ -16,6 +16,8 @@ def check_segmentation_path(path: Path) -> None:
     """Raises `UserError` when the file name has no ending that can be written."""
     if not path.name.lower().endswith(SEGMENTATION_ENDINGS):
         raise UserError(f"The output {path} must end in {' or '.join(SEGMENTATION_ENDINGS)}.")
+    if not stem_of(path):
+        raise UserError(f"The output {path} is an ending only; put a name before it.")
     if path.is_dir():
         raise UserError(f"The output {path} is a folder; give the name of a file in it.")
 

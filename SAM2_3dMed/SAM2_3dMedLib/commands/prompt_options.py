@@ -23,6 +23,7 @@ from .errors import UserError
 DEFAULT_NAME = "Segment_1"
 # Far above what a person draws, and what still ends: each object is a mask of the whole volume, each prompt a decoding.
 MAX_OBJECTS, MAX_PROMPTS = 255, 1000
+MAX_NAME = 200  # characters
 _POSITIONS = ("position", "corner_a", "corner_b")
 
 
@@ -156,7 +157,7 @@ def _box(first: Sequence[float], second: Sequence[float], geometry: Geometry, ra
 
 def _read_document(path: Path) -> Mapping[str, Any]:
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(path.read_text(encoding="utf-8-sig"))  # "sig": also with the mark Windows puts first
     except FileNotFoundError as error:
         raise UserError(f"The prompts file {path} does not exist; check the path.") from error
     except (OSError, UnicodeDecodeError) as error:
@@ -239,6 +240,12 @@ def _check_object(given: Sequence[Prompt], geometry: Geometry, name: str) -> Non
     """Refuse what says nothing about where the object is, what is outside the volume, and what would never end."""
     if not name.strip():
         raise UserError("An object in the prompts file has no name; name it as its segment is to be called.")
+    if len(name) > MAX_NAME or not name.isprintable():
+        shown = name[:20].encode("ascii", "backslashreplace").decode()
+        raise UserError(
+            f"The name of the object '{shown}' is longer than {MAX_NAME} characters or holds characters that cannot be "
+            "shown; choose another."
+        )
     if not given:
         raise UserError(f"There are no prompts for '{name}'; give it a point or a box, or leave it out.")
     if len(given) > MAX_PROMPTS:
@@ -247,8 +254,21 @@ def _check_object(given: Sequence[Prompt], geometry: Geometry, name: str) -> Non
         )
     for prompt in given:
         _check_inside(prompt, geometry, name)
+    _check_masks(given, name)
     if all(isinstance(prompt, PointPrompt) and not prompt.positive for prompt in given):
         raise UserError(f"'{name}' has only negative points; give a point inside of it, or a box, with the same name.")
+
+
+def _check_masks(given: Sequence[Prompt], name: str) -> None:
+    """Refuse an empty mask ("the object is not here") that comes before anything says where the object is."""
+    for prompt in given:
+        if not isinstance(prompt, MaskPrompt):
+            if isinstance(prompt, BoxPrompt) or prompt.positive:
+                return
+        elif prompt.mask.any():
+            return
+        else:
+            raise UserError(f"The first mask of '{name}' is empty; give a prompt that says where it is before it.")
 
 
 def _check_inside(prompt: Prompt, geometry: Geometry, name: str) -> None:

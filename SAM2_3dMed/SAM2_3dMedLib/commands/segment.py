@@ -12,8 +12,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..propagation.session import VolumeSession
+from ..volume.geometry import Geometry
 from ..volume.images import SegmentInfo, Volume, read_volume
 from ..volume.intensity import Window, window_from
+from ..volume.label_detection import is_label_map
 from ..volume.label_maps import write_segments
 from ..volume.planes import SliceAxis
 from .engine import Device, load_predictor
@@ -86,11 +88,12 @@ def run_segment(request: SegmentRequest, console: Console) -> SegmentOutcome:
     for output in (request.output, picture):
         require_not_an_input(output, (request.image, request.prompts.file))
     volume = read_volume(request.image)
+    _require_image(volume, request)
     window = window_from(request.window, volume)
     axis = read_axis(request.axis, volume.geometry)
     objects = read_prompts(request.prompts, volume.geometry, axis)
     for prompted in objects:
-        read_slice_range(request.slice_range, prompted.prompts[0].axis, volume.geometry)
+        _reach(request, prompted, volume.geometry)
     for folder in (request.output.parent, picture.parent):
         require_writable(folder)
     predictor, model = load_predictor(request.weights, request.device)
@@ -110,13 +113,38 @@ def run_segment(request: SegmentRequest, console: Console) -> SegmentOutcome:
     return SegmentOutcome(request.output, picture, volume, masks, segments, model)
 
 
+def _require_image(volume: Volume, request: SegmentRequest) -> None:
+    """Raises `UserError` for a label map; a window that was chosen says that values alone are no reason."""
+    if volume.declared_labels or (request.window.strip().lower() == "auto" and is_label_map(volume)):
+        way_out = "" if volume.declared_labels else ", or --window full if it is one after all"
+        raise UserError(f"'{request.image.name}' is a label map, not an image; give the image itself{way_out}.")
+
+
+def _reach(request: SegmentRequest, prompted: PromptedObject, geometry: Geometry) -> tuple[int, int] | None:
+    """The slice range along the object's axis, or None. Raises `UserError` when no prompt says anything inside it."""
+    axis = prompted.prompts[0].axis
+    reach = read_slice_range(request.slice_range, axis, geometry)
+    # A box or mask on another axis crosses slices of this one; which, is known when it has been answered.
+    known = [prompt for prompt in prompted.prompts if prompt.axis == axis]
+    if (
+        reach
+        and len(known) == len(prompted.prompts)
+        and not any(reach[0] <= prompt.slice_index <= reach[1] for prompt in known)
+    ):
+        raise UserError(
+            f"The slice range {request.slice_range} holds no prompt of '{prompted.segment.name}' (slice "
+            f"{known[0].slice_index}); widen it, or give a prompt inside it."
+        )
+    return reach
+
+
 def _segment_object(
     session: VolumeSession, prompted: PromptedObject, request: SegmentRequest, volume: Volume, console: Console
 ) -> np.ndarray:
     name = prompted.segment.name
     for prompt in prompted.prompts:
         session.add_prompt(name, prompt)
-    reach = read_slice_range(request.slice_range, prompted.prompts[0].axis, volume.geometry)
+    reach = _reach(request, prompted, volume.geometry)
     with _progress(console, name) as show:
         for update in session.propagate(name, slice_range=reach):
             show(update.done, update.total)

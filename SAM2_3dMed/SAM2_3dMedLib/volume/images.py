@@ -4,7 +4,9 @@ to another dtype.
 
 from __future__ import annotations
 
+import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +18,7 @@ import SimpleITK as sitk  # noqa: N813 - its customary name
 from .dicom import choose_series
 from .errors import VolumeError
 from .geometry import FloatArray, Geometry, affine_from_parts, ras_from_lps
-from .integrity import check_whole_file, has_finite_values
+from .integrity import check_header, check_packed_size, check_whole_file, has_finite_values, physical_memory
 from .intensity import Window
 from .itk_quiet import itk_errors, reason
 from .label_maps import SegmentInfo, check_path_text, write_label_map
@@ -24,6 +26,7 @@ from .label_maps import SegmentInfo, check_path_text, write_label_map
 __all__ = ["SegmentInfo", "Volume", "VolumeError", "read_volume", "write_label_map"]
 
 _NO_FINITE_VALUE = "holds no finite value (all NaN or infinite); choose another image."
+_COPIES = 2  # SimpleITK's image and the array, for a moment side by side
 _READABLE = "NIfTI, NRRD, MHA or MHD file, or a folder of DICOM slices"
 
 
@@ -33,7 +36,8 @@ class Volume:
 
     array: [K, J, I], any integer or floating dtype. ijk_to_ras: affine [4, 4], mm. name: for messages and file names.
     modality: DICOM's word ("CT", "MR") where the file says it. source: the file or folder. declared_window: the
-    window that the file's header asks for. notes: sentences for the user about choices made in reading. Raises
+    window that the file's header asks for. notes: sentences for the user about choices made in reading.
+    declared_labels: whether the header says that the values are labels of a segmentation. Raises
     VolumeError when it cannot be segmented: not three axes, an axis of length 1, values that are not real numbers, no
     finite value, or no valid grid.
     """
@@ -45,6 +49,7 @@ class Volume:
     source: Path | None = None
     declared_window: Window | None = None
     notes: tuple[str, ...] = ()
+    declared_labels: bool = False
 
     def __post_init__(self) -> None:
         _check_array(self.array, self.name or "The image")
@@ -82,8 +87,12 @@ def read_volume(path: str | os.PathLike[str]) -> Volume:
         return _read_dicom(source)
     if not source.exists():
         raise VolumeError(f"The image '{source}' does not exist; check the path.")
+    if not source.is_file():
+        raise VolumeError(f"'{source}' is a device or a pipe; give a {_READABLE}.")
+    check_header(source)
     reader = _header(source)
     _check_header(reader, f"'{source.name}'")
+    check_packed_size(source, _promised_bytes(reader))
     check_whole_file(source)
     image = _execute(reader, source)
     if not sitk.GetArrayViewFromImage(image).any() and not has_finite_values(source):
@@ -143,8 +152,23 @@ def _check_header(reader: sitk.ImageFileReader, what: str, slices: int = 1) -> N
         raise VolumeError(
             f"{what} is a single slice; give a volume of several slices (for DICOM the folder that holds them all)."
         )
+    _check_memory(reader, what, slices)
     if len(size) > 3:
         reader.SetExtractSize([*size[:3], *[0] * (len(size) - 3)])
+
+
+def _check_memory(reader: sitk.ImageFileReader, what: str, slices: int) -> None:
+    """VolumeError for a volume that cannot be held: reading it would take the computer down with it."""
+    needed = _COPIES * slices * _promised_bytes(reader)
+    if needed > physical_memory():
+        raise VolumeError(
+            f"{what} does not fit into this computer's memory (it needs {needed / 1e9:.0f} GB); crop it first."
+        )
+
+
+def _promised_bytes(reader: sitk.ImageFileReader) -> int:
+    bits = re.match(r"\d+", sitk.GetPixelIDValueAsString(reader.GetPixelID()))
+    return math.prod(reader.GetSize()) * (int(bits[0]) // 8 if bits else 1)
 
 
 def _execute(reader: sitk.ImageFileReader | sitk.ImageSeriesReader, path: Path) -> sitk.Image:
@@ -170,8 +194,13 @@ def _volume(image: sitk.Image, tags: Mapping[str, str], source: Path, notes: tup
         source=source,
         declared_window=_declared_window(tags),
         notes=notes,
+        declared_labels=modality == "SEG"
+        or tags.get("intent_code") == _NIFTI_LABELS
+        or any(key.startswith("Segment0_") for key in tags),
     )
 
+
+_NIFTI_LABELS = "1002"  # NIFTI_INTENT_LABEL
 
 # Pairs of header fields (all formats; SimpleITK hands them on as text). Center and width: DICOM's tags, which ITK's
 # writers also put into NRRD and MHA, and the names they have in NRRD files of other tools. Limits: NIfTI's display

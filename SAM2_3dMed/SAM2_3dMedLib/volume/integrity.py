@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -12,7 +13,41 @@ import numpy as np
 
 from .errors import VolumeError
 
+_MOST_PACKED = 1032  # bytes from one byte of deflate, https://zlib.net/zlib_tech.html
 _NIFTI1_SIZE, _NIFTI2_SIZE = 348, 540
+
+
+def check_header(path: Path) -> None:
+    """Raise VolumeError when a NIfTI file's spacing or place holds NaN or infinity: ITK carries on, with complaints
+    of its own on the terminal. Files that are no NIfTI, or too short for its header, pass.
+    """
+    if not _is_nifti(path):
+        return
+    try:
+        numbers = _grid_numbers(_start(_header_and_data(path)[0]))
+    except (OSError, EOFError, zlib.error, struct.error):
+        return  # what is wrong with it is told when it is read
+    if not np.isfinite(numbers).all():
+        raise VolumeError(
+            f"The spacing or the directions in the header of '{path.name}' are no finite numbers; correct them or "
+            "export the image again."
+        )
+
+
+def check_packed_size(path: Path, promised: int) -> None:
+    """Raise VolumeError when an NRRD or MHA file is too short to hold the bytes of voxels that its header promises,
+    however well they are packed. ITK sets up all of the memory before it finds out.
+    """
+    if path.suffix.lower() in (".nrrd", ".mha") and promised > _MOST_PACKED * path.stat().st_size:
+        raise VolumeError(f"'{path.name}' is truncated: it cannot hold its voxels; copy or export it again.")
+
+
+def physical_memory() -> float:
+    """Bytes of memory of this computer; infinite where the system does not say (Windows)."""
+    try:
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (AttributeError, ValueError, OSError):
+        return float("inf")
 
 
 def check_whole_file(path: Path) -> None:
@@ -50,6 +85,22 @@ def has_finite_values(path: Path) -> bool:
             dtype = {16: f"{order}f4", 64: f"{order}f8"}.get(kind)
             return dtype is None or _any_finite(data_path, int(offset), np.dtype(dtype))
     return True
+
+
+def _grid_numbers(header: bytes) -> tuple[float, ...]:
+    """The numbers that say where the voxels of a NIfTI image are: spacing, and those of qform and sform in use."""
+    for order in "<>":
+        (size,) = struct.unpack_from(f"{order}i", header)
+        if size == _NIFTI1_SIZE:
+            spacing, codes, qform, sform = ("3f", 80), ("2h", 252), ("6f", 256), ("12f", 280)
+        elif size == _NIFTI2_SIZE:
+            spacing, codes, qform, sform = ("3d", 112), ("2i", 344), ("6d", 352), ("12d", 400)
+        else:
+            continue
+        in_use = struct.unpack_from(order + codes[0], header, codes[1])
+        fields = [spacing, *(field for field, code in zip((qform, sform), in_use, strict=True) if code > 0)]
+        return tuple(number for kind, place in fields for number in struct.unpack_from(order + kind, header, place))
+    return ()
 
 
 def _any_finite(path: Path, offset: int, dtype: np.dtype) -> bool:
