@@ -82,7 +82,7 @@ class _Value:
     nbytes: int
     place: str = "device"
 
-    def to(self, device) -> "_Value":
+    def to(self, device, non_blocking=False) -> "_Value":
         return _Value(self.nbytes, "host" if str(device) == "cpu" else "device")
 
 

@@ -1,5 +1,7 @@
 """When a chain ends, and what a slice's confidence is made of."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from SAM2_3dMedLib.propagation.packed_mask import PackedMask
 from SAM2_3dMedLib.propagation.predictor import SlicePredictor
 from SAM2_3dMedLib.propagation.session import VolumeSession
 from SAM2_3dMedLib.propagation.stopping import StopRule, StopWatch
+from SAM2_3dMedLib.propagation.tracking_step import StepInputs, StepOutputs
 from SAM2_3dMedLib.volume.images import Volume
 from SAM2_3dMedLib.volume.planes import SliceAxis
 
@@ -43,17 +46,16 @@ def test_an_impossible_rule_is_refused(values) -> None:
 @pytest.fixture
 def absent_after(plain_predictor: SlicePredictor, mr_volume: Volume, monkeypatch: pytest.MonkeyPatch):
     """A session whose network loses the object on unprompted slices: the object score is forced below zero."""
-    network = plain_predictor.network
-    decode = type(network).decode
+    runner = plain_predictor.runner
+    step = runner._step
 
-    def losing(self, embedding, features, points=None, *rest, **options):
-        decoding = decode(self, embedding, features, points, *rest, **options)
-        if points is None:
-            object.__setattr__(decoding, "object_score", torch.full_like(decoding.object_score, -2.0))
-            object.__setattr__(decoding, "logits", torch.full_like(decoding.logits, -1024.0))
-        return decoding
+    def losing(inputs: StepInputs) -> StepOutputs:
+        outputs = step(inputs)
+        scores = outputs.scores.clone()
+        scores[:, 1] = -2.0
+        return replace(outputs, scores=scores, logits=torch.full_like(outputs.logits, -1024.0))
 
-    monkeypatch.setattr(type(network), "decode", losing)
+    monkeypatch.setattr(runner, "_step", losing)
     return VolumeSession(plain_predictor, mr_volume, stop_rule=StopRule(absent_slices=3))
 
 

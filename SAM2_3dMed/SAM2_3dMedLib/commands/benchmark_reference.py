@@ -15,7 +15,8 @@ import torch
 from sam2 import sam2_video_predictor
 from torch import Tensor
 
-from ..network.model import SAM2_SETTINGS, SAM23dMed
+from ..network.model import SAM23dMed
+from ..network.sam2_settings import SAM2_SETTINGS
 from ..propagation.predictor import SlicePredictor
 from ..propagation.slice_features import SliceFeatureStore
 from ..volume.planes import SlicePlane

@@ -94,6 +94,25 @@ class SliceFeatures:
 
 
 @dataclass(frozen=True)
+class PromptEmbedding:
+    """What the mask decoder reads of the prompts of B slices, float32.
+
+    Attributes:
+        sparse: [B, T, C], points and box corners.
+        dense: [B, C, S/16, S/16], an earlier mask.
+        position: [1, C, S/16, S/16], places on the map.
+    """
+
+    sparse: Tensor
+    dense: Tensor
+    position: Tensor
+
+    def expanded(self, count: int) -> PromptEmbedding:
+        """The same prompts for `count` slices; B must be 1."""
+        return PromptEmbedding(self.sparse.expand(count, -1, -1), self.dense.expand(count, -1, -1, -1), self.position)
+
+
+@dataclass(frozen=True)
 class MaskDecoding:
     """What the mask decoder answers for B slices.
 

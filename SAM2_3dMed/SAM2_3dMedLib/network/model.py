@@ -21,40 +21,9 @@ from torch.nn import functional as F  # noqa: N812
 from .adapter import InterSliceAdapter
 from .boundary import BoundaryBranch, BoundaryFusion
 from .config import NetworkConfig
-from .features import BoundaryMaps, MaskDecoding, MemoryItem, PointerItem, SliceFeatures
+from .features import BoundaryMaps, MaskDecoding, MemoryItem, PointerItem, PromptEmbedding, SliceFeatures
+from .sam2_settings import SAM2_SETTINGS
 from .slice_position import SlicePositionHead
-
-# SAM2's settings, the same in all four SAM2.1 files, and those its video predictor adds at inference
-# (`build_sam2_video_predictor`, apply_postprocessing=True).
-SAM2_SETTINGS = {
-    "sigmoid_scale_for_mem_enc": 20.0,
-    "sigmoid_bias_for_mem_enc": -10.0,
-    "use_mask_input_as_output_without_sam": True,
-    "directly_add_no_mem_embed": True,
-    "no_obj_embed_spatial": True,
-    "use_high_res_features_in_sam": True,
-    "multimask_output_in_sam": True,
-    "iou_prediction_use_sigmoid": True,
-    "use_obj_ptrs_in_encoder": True,
-    "add_tpos_enc_to_obj_ptrs": True,
-    "proj_tpos_enc_in_obj_ptrs": True,
-    "use_signed_tpos_enc_to_obj_ptrs": True,
-    "only_obj_ptrs_in_the_past_for_eval": True,
-    "pred_obj_scores": True,
-    "pred_obj_scores_mlp": True,
-    "fixed_no_obj_ptr": True,
-    "multimask_output_for_tracking": True,
-    "use_multimask_token_for_obj_ptr": True,
-    "multimask_min_pt_num": 0,
-    "multimask_max_pt_num": 1,
-    "use_mlp_for_obj_ptr_proj": True,
-    "binarize_mask_from_pts_for_mem_enc": True,
-    "sam_mask_decoder_extra_args": {
-        "dynamic_multimask_via_stability": True,
-        "dynamic_multimask_stability_delta": 0.05,
-        "dynamic_multimask_stability_thresh": 0.98,
-    },
-}
 
 
 class SAM23dMed(SAM2Base):
@@ -260,27 +229,42 @@ class SAM23dMed(SAM2Base):
             mask_prompt: [B, 1, S/4, S/4] logits of an earlier mask.
             multimask: ask for three candidates; None is SAM2's rule: with at most one point.
         """
-        batch, device = embedding.shape[0], embedding.device
+        count = 0 if labels is None else labels.shape[1]
+        if multimask is None:
+            multimask = self.multimask_min_pt_num <= count <= self.multimask_max_pt_num
+        prompt = self.embed_prompts(embedding.shape[0], points, labels, mask_prompt)
+        return self.decode_embedded(embedding, features, prompt, multimask)
+
+    def embed_prompts(
+        self,
+        batch: int,
+        points: Tensor | None = None,
+        labels: Tensor | None = None,
+        mask_prompt: Tensor | None = None,
+    ) -> PromptEmbedding:
+        """What the prompt encoder makes of the prompts of `batch` slices; arguments as those of `decode`."""
+        device = self.no_mem_embed.device
         if points is None or labels is None:
             points = torch.zeros(batch, 1, 2, device=device)
             labels = -torch.ones(batch, 1, dtype=torch.int32, device=device)
-            count = 0
-        else:
-            count = labels.shape[1]
-        if multimask is None:
-            multimask = self.multimask_min_pt_num <= count <= self.multimask_max_pt_num
         # Click coordinates stay out of reduced precision (calibration.md): bf16 resolves 4 pixels at 512.
         with torch.autocast(device.type, enabled=False):
             sparse, dense = self.sam_prompt_encoder((points.float(), labels), boxes=None, masks=_float(mask_prompt))
-            image_position = self.sam_prompt_encoder.get_dense_pe()
+            return PromptEmbedding(sparse, dense, self.sam_prompt_encoder.get_dense_pe())
+
+    def decode_embedded(
+        self, embedding: Tensor, features: SliceFeatures, prompt: PromptEmbedding, multimask: bool
+    ) -> MaskDecoding:
+        """`decode` from `embed_prompts`."""
+        batch, device = embedding.shape[0], embedding.device
         s0 = features.high_res_s0
         if self.boundary_fusion is not None and features.boundary is not None:
             s0 = self.boundary_fusion(s0, features.boundary)
         candidates, ious, output_tokens, score = self.sam_mask_decoder(
             image_embeddings=embedding,
-            image_pe=image_position.to(embedding.dtype),
-            sparse_prompt_embeddings=sparse.to(embedding.dtype),
-            dense_prompt_embeddings=dense.to(embedding.dtype),
+            image_pe=prompt.position.to(embedding.dtype),
+            sparse_prompt_embeddings=prompt.sparse.to(embedding.dtype),
+            dense_prompt_embeddings=prompt.dense.to(embedding.dtype),
             multimask_output=multimask,
             repeat_image=False,
             high_res_features=[s0, features.high_res_s1],
@@ -322,7 +306,7 @@ class SAM23dMed(SAM2Base):
 
 @lru_cache(maxsize=1024)
 def _on_device(values: tuple[int, ...], device: torch.device) -> Tensor:
-    """Numbers as a float32 tensor, copied from the host once: no CUDA graph can hold such a copy (`training.graphs`)."""
+    """Numbers as a float32 tensor, copied from the host once: no CUDA graph can hold the copy (`training.graphs`)."""
     with torch.inference_mode(False):
         return torch.tensor(values, device=device, dtype=torch.float32)
 

@@ -83,8 +83,7 @@ class SlicePredictor:
         self.tracking_batch = _TRACKING_BATCH.get(self.device.type, 1)
         self.rounds_ahead = _ROUNDS_AHEAD.get(self.device.type, 0)
         self.encoder = SliceEncoder(self.network)
-        with self.running():
-            self.runner = StepRunner(self.network, self.device, step_mode or StepMode.default(self.device))
+        self.runner = StepRunner(self.network, self.device, step_mode or StepMode.default(self.device))
         self._mean = torch.tensor(_MEAN, device=self.device).view(1, 3, 1, 1)
         self._std = torch.tensor(_STD, device=self.device).view(1, 3, 1, 1)
         self._releases: list[Callable[[], None]] = []

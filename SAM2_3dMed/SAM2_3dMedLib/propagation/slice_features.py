@@ -39,11 +39,14 @@ class _AdaptedMaps:
         extra = 0 if self.boundary is None else self.boundary.features.nbytes + self.boundary.logits.nbytes
         return self.embedding.nbytes + extra
 
-    def to(self, device: torch.device | str) -> _AdaptedMaps:
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> _AdaptedMaps:
+        def moved(maps: Tensor) -> Tensor:
+            return maps.to(device, non_blocking=non_blocking)
+
         boundary = self.boundary
         if boundary is not None:
-            boundary = BoundaryMaps(boundary.features.to(device), boundary.logits.to(device))
-        return _AdaptedMaps(self.embedding.to(device), boundary)
+            boundary = BoundaryMaps(moved(boundary.features), moved(boundary.logits))
+        return _AdaptedMaps(moved(self.embedding), boundary)
 
 
 class SliceFeatureStore:

@@ -28,15 +28,17 @@ class _Captured:
 class GraphedStep:
     """`step`, replayed. All inputs with the same key must lie in the same memory: a graph reads fixed addresses.
 
-    All graphs share one memory pool: they run one after another on one stream, and what a replay leaves is copied
-    before the next.
+    All graphs share one memory pool and, by their shape, the memory of their outputs: they run one after another on one
+    stream, and what a replay leaves is copied before the next.
     """
 
     def __init__(self, step: Callable[[StepInputs], StepOutputs]) -> None:
         self._step = step
         self._graphs: dict[Hashable, _Captured] = {}
         self._seen: set[Hashable] = set()
+        self._outputs: dict[torch.Size, StepOutputs] = {}
         self._pool: tuple[int, int] | None = None
+        self._stream: torch.cuda.Stream | None = None
         self.refusal = ""
 
     @property
@@ -57,11 +59,12 @@ class GraphedStep:
             self._seen.add(key)
             return self._step(inputs)
         captured.graph.replay()
-        return StepOutputs(*(tensor.clone() for tensor in captured.outputs.tensors()))
+        return _copy(captured.outputs)
 
     def clear(self) -> None:
         """Forget all graphs and their memory, as when the inputs' memory is given back."""
         self._graphs.clear()
+        self._outputs.clear()
         self._pool = None
 
     def _try_to_capture(self, key: Hashable, inputs: StepInputs) -> _Captured | None:
@@ -80,19 +83,29 @@ class GraphedStep:
         graph = torch.cuda.CUDAGraph()
         if self._pool is None:
             self._pool = torch.cuda.graph_pool_handle()
-        torch.cuda.synchronize()
+        if self._stream is None:
+            self._stream = torch.cuda.Stream()
         # Not `torch.cuda.graph`: it collects garbage and empties the allocator's cache each time.
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            self._step(inputs)  # libraries allocate their workspaces here, outside of the capture
+        torch.cuda.synchronize()
+        with torch.cuda.stream(self._stream):
+            # Libraries allocate their workspaces here, outside of the capture.
+            kept = self._kept(self._step(inputs))
             graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
             try:
-                outputs = self._step(inputs)
+                for into, output in zip(kept.tensors(), self._step(inputs).tensors(), strict=True):
+                    into.copy_(output)
             except BaseException:
                 with contextlib.suppress(RuntimeError):  # says only that the capture has failed
                     graph.capture_end()
                 raise
             graph.capture_end()
-        torch.cuda.current_stream().wait_stream(stream)
-        return _Captured(graph, outputs)
+        torch.cuda.current_stream().wait_stream(self._stream)
+        return _Captured(graph, kept)
+
+    def _kept(self, outputs: StepOutputs) -> StepOutputs:
+        """Where all graphs with outputs of this shape leave them."""
+        return self._outputs.setdefault(outputs.logits.shape, outputs)
+
+
+def _copy(outputs: StepOutputs) -> StepOutputs:
+    return StepOutputs(*(tensor.clone() for tensor in outputs.tensors()))

@@ -64,12 +64,16 @@ class TrackingStep:
     def __init__(self, network: SAM23dMed, reader: MemoryReader) -> None:
         self._network = network
         self._reader = reader
+        with torch.inference_mode():
+            self._no_prompt = network.embed_prompts(1)
 
     def __call__(self, inputs: StepInputs) -> StepOutputs:
         """Run it under `SlicePredictor.running`."""
         features = inputs.features
         conditioned = self._reader.read(features.embedding, inputs.keys, inputs.values)
-        decoding = self._network.decode(conditioned, features)
+        prompt = self._no_prompt.expanded(len(features))
+        # Without prompt SAM2 asks for three masks and takes the best.
+        decoding = self._network.decode_embedded(conditioned, features, prompt, multimask=True)
         memory = self._network.encode_memory(
             features.embedding, decoding.logits, decoding.object_score, prompted=False
         ).to(torch.bfloat16)
