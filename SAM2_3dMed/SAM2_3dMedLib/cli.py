@@ -163,6 +163,9 @@ def benchmark(
     slices: Annotated[list[int] | None, typer.Option(help="Slices of the phantom, default 60; may repeat.")] = None,
     side: Annotated[int, typer.Option(help="Rows and columns of the phantom.")] = 512,
     image: Annotated[Path | None, typer.Option(metavar="IMAGE", help="A volume instead of the phantom.")] = None,
+    box: Annotated[
+        str | None, typer.Option(metavar="I1,J1,K,I2,J2,K", help="The box on the image; default: a guess.")
+    ] = None,
     device: DeviceOption = DeviceName.AUTO,
     dtype: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
     repeats: Annotated[int, typer.Option(min=1, help="Turns after the warm-up; medians are given.")] = 3,
@@ -184,6 +187,7 @@ def benchmark(
         slices=tuple(slices or BenchmarkRequest.slices),
         side=side,
         image=image,
+        box=box,
         device=Device(device.value),
         dtype=dtype,
         repeats=repeats,

@@ -10,10 +10,14 @@ import pytest
 import torch
 from SAM2_3dMedLib.cli import main
 from SAM2_3dMedLib.commands import benchmark_measures as measures
+from SAM2_3dMedLib.commands.benchmark_agreement import agreement_of
+from SAM2_3dMedLib.commands.benchmark_cost import CostPoint
 from SAM2_3dMedLib.commands.benchmark_report import Report, markdown_of, plot_of
 from SAM2_3dMedLib.commands.benchmark_scene import phantom_scene, random_network
 from SAM2_3dMedLib.propagation.predictor import SlicePredictor
+from SAM2_3dMedLib.propagation.session import VolumeSession
 
+SAMPLE = str(Path(__file__).parents[2] / "Resources" / "Samples" / "sarcoma_mr_img.nii.gz")
 SMALL = [
     "--slices",
     "6",
@@ -75,7 +79,7 @@ def test_it_runs_with_torch_numpy_and_sam2_alone_and_writes_all_files(tmp_path: 
 def test_random_masks_are_neither_empty_nor_full_and_agree_with_the_predictor() -> None:
     network = random_network("nano", 128)
     predictor = SlicePredictor(network, "cpu", torch.float32)
-    agreement = measures.agreement_of(network, predictor, phantom_scene(6, 96))
+    agreement = agreement_of(network, predictor, phantom_scene(6, 96))
     assert 0.02 < agreement.foreground < 0.95
     assert agreement.dice >= 0.9999
     assert agreement.logit_error < 1e-4
@@ -85,9 +89,9 @@ def test_a_disagreement_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """The measure falls when our side computes something else than the predictor."""
     network = random_network("nano", 128)
     predictor = SlicePredictor(network, "cpu", torch.float32)
-    original = measures.VolumeSession.mask
-    monkeypatch.setattr(measures.VolumeSession, "mask", lambda self, name: original(self, name)[::-1].copy())
-    agreement = measures.agreement_of(network, predictor, phantom_scene(6, 96))
+    original = VolumeSession.mask
+    monkeypatch.setattr(VolumeSession, "mask", lambda self, name: original(self, name)[::-1].copy())
+    agreement = agreement_of(network, predictor, phantom_scene(6, 96))
     assert agreement.dice < 0.9999
     assert agreement.worst_slice_dice < 0.999
 
@@ -104,7 +108,7 @@ def test_the_report_says_what_is_random_and_marks_what_was_not_measured() -> Non
 
 
 def test_the_plot_has_a_line_for_each_volume() -> None:
-    points = [measures.CostPoint(slices, span, span / 10, span) for slices in (60, 120) for span in (10, 20)]
+    points = [CostPoint(slices, span, span / 10, span) for slices in (60, 120) for span in (10, 20)]
     picture = plot_of(points, "cost")
     assert picture.count("<polyline") == 2
     assert picture.count("<circle") == 4
@@ -121,6 +125,9 @@ def test_the_plot_has_a_line_for_each_volume() -> None:
         (["--span", "900"], "other --spans"),
         (["--weights", "nowhere.safetensors"], "nowhere"),
         (["--image", "nowhere.nii.gz"], "does not exist"),
+        (["--box", "1,2,3,4,5,3"], "give --image too"),
+        (["--image", SAMPLE, "--box", "1,2,3"], "six numbers"),
+        (["--image", SAMPLE, "--box", "1,2,3,9,9,4"], "on one slice"),
     ],
 )
 def test_bad_options_end_with_a_sentence_and_write_nothing(

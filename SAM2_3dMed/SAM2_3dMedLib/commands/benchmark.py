@@ -17,7 +17,8 @@ import torch
 
 from ..network.config import SIZE_NAMES
 from ..propagation.predictor import SlicePredictor, best_device
-from .benchmark_measures import CostPoint, Measurement, Subject, cost_of_span, device_name, measure
+from .benchmark_cost import CostPoint, cost_of_span
+from .benchmark_measures import Measurement, Subject, device_name, measure
 from .benchmark_report import Report, json_of, markdown_of, plot_of
 from .benchmark_scene import Scene, file_scene, phantom_scene, random_network, trained_network
 from .engine import Device
@@ -40,6 +41,7 @@ class BenchmarkRequest:
         slices: of the phantom; without effect for an image.
         side: rows and columns of the phantom.
         image: a volume file instead of the phantom.
+        box: corners of a box on one K slice of the image, six voxel numbers as text; None: where organs often are.
         dtype: a key of `PRECISIONS`.
         spans: slices that an object spans, for the plot of cost; empty: no plot.
         with_reference: run `SAM2VideoPredictor` too.
@@ -52,6 +54,7 @@ class BenchmarkRequest:
     slices: tuple[int, ...] = (60,)
     side: int = 512
     image: Path | None = None
+    box: str | None = None
     device: Device = Device.AUTO
     dtype: str = "auto"
     repeats: int = 3
@@ -71,7 +74,7 @@ def run_benchmark(request: BenchmarkRequest, command: str, show: Callable[[str],
     """
     _check(request)
     require_writable(request.output)
-    scenes = [file_scene(request.image)] if request.image is not None else None
+    scenes = [file_scene(request.image, request.box)] if request.image is not None else None
     about = _about(command, request)
     measurements: list[Measurement] = []
     cost: tuple[CostPoint, ...] = ()
@@ -105,6 +108,8 @@ def _check(request: BenchmarkRequest) -> None:
         raise UserError("The network's input must be a multiple of 32 and at least 64; give --image-size 512 or 1024.")
     if any(not 1 <= span <= max(request.slices) for span in request.spans):
         raise UserError(f"An object spans 1 to {max(request.slices)} slices here; give other --spans or more --slices.")
+    if request.box is not None and request.image is None:
+        raise UserError("A box belongs to an image; give --image too, or leave --box out.")
     if request.device is Device.CUDA and not torch.cuda.is_available():
         raise UserError("This torch sees no CUDA device; use --device auto, or install a torch that fits the driver.")
     if request.device is Device.MPS and not torch.backends.mps.is_available():
@@ -200,6 +205,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--slices", action="append", type=int, default=[])
     parser.add_argument("--side", type=int, default=BenchmarkRequest.side)
     parser.add_argument("--image", type=Path)
+    parser.add_argument("--box")
     parser.add_argument("--device", type=Device, choices=list(Device), default=Device.AUTO)
     parser.add_argument("--dtype", default=BenchmarkRequest.dtype)
     parser.add_argument("--repeats", type=int, default=BenchmarkRequest.repeats)
@@ -221,6 +227,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         slices=tuple(options.slices) or standard.slices,
         side=options.side,
         image=options.image,
+        box=options.box,
         device=options.device,
         dtype=options.dtype,
         repeats=options.repeats,

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import numpy as np
 import torch
 
 from ..network.model import SAM23dMed
-from ..propagation.policies import Sam2MemoryPolicy
 from ..propagation.predictor import SlicePredictor
 from ..propagation.session import VolumeSession
-from ..propagation.slice_features import SliceFeatureStore
-from ..propagation.stopping import StopRule
-from ..volume.intensity import window_from
+from .benchmark_agreement import Agreement, agreement_of
 from .benchmark_clock import MemoryWatch, median, seconds_of
-from .benchmark_reference import Reference
-from .benchmark_scene import AXIS, PhantomVolume, Scene, without_parts
-
-_log = logging.getLogger(__name__)
+from .benchmark_reference import reference_on
+from .benchmark_scene import AXIS, Scene, without_parts
+from .benchmark_steps import follow, session_to_both_ends
 
 # In the order of the table.
 OPEN = "open the volume"
@@ -30,6 +24,7 @@ NEXT_CLICK = "click on an encoded slice, to its mask"
 PROPAGATION = "full propagation, both directions"
 CORRECTION = "correction on another slice, to all masks"
 SECOND_OBJECT = "second object on the same volume, to all masks"
+AS_SHIPPED = "box on a fresh volume, to the whole object (ours ends where the object ends)"
 
 
 @dataclass(frozen=True)
@@ -44,23 +39,6 @@ class StepTime:
     def factor(self) -> float | None:
         """How many times faster ours is."""
         return None if self.reference is None or self.ours == 0 else self.reference / self.ours
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """Our masks against the reference's under SAM2's memory policy, plain SAM2 in both.
-
-    Attributes:
-        dice: of the whole volume's masks.
-        worst_slice_dice: the lowest of a single slice.
-        foreground: share of the reference's voxels that are foreground; near 0 or 1 the Dice says little.
-        logit_error: mean absolute difference of the low-resolution logits over their standard deviation.
-    """
-
-    dice: float
-    worst_slice_dice: float
-    foreground: float
-    logit_error: float
 
 
 @dataclass(frozen=True)
@@ -105,7 +83,7 @@ class _Clock:
         self.theirs[step].append(seconds_of(work, self.device))
 
     def steps(self) -> tuple[StepTime, ...]:
-        order = (OPEN, FIRST_CLICK, NEXT_CLICK, PROPAGATION, CORRECTION, SECOND_OBJECT)
+        order = (OPEN, FIRST_CLICK, NEXT_CLICK, PROPAGATION, CORRECTION, SECOND_OBJECT, AS_SHIPPED)
         return tuple(
             StepTime(name, median(self.ours[name]), median(self.theirs[name]) if self.theirs[name] else None)
             for name in order
@@ -125,8 +103,8 @@ class Subject:
 def measure(subject: Subject, scene: Scene, repeats: int, with_reference: bool) -> Measurement:
     """Every step, `repeats` times after one warm-up; ours and the reference take turns.
 
-    Both follow the object to the volume's two ends (no stop rule), so that they do the same work; otherwise our session
-    is as it is shipped.
+    Both follow the object to the volume's two ends (no stop rule), so that they do the same work; in the last step our
+    session is as it is shipped.
     """
     predictor = SlicePredictor(subject.network, subject.device, subject.dtype)
     plain = without_parts(subject.network)
@@ -168,46 +146,45 @@ def device_name(device: torch.device) -> str:
     return f"{device.type}, {torch.get_num_threads()} threads" if device.type == "cpu" else device.type
 
 
-def _session(predictor: SlicePredictor, volume: PhantomVolume, **options: object) -> VolumeSession:
-    return VolumeSession(predictor, volume, stop_rule=StopRule.never(), **options)
-
-
 def _our_turn(predictor: SlicePredictor, scene: Scene, clock: _Clock) -> int:
     """All steps on a fresh session; bytes of features it has kept at the end."""
     opened: list[VolumeSession] = []
-    clock.run_ours(OPEN, lambda: opened.append(_session(predictor, scene.volume)))
+    clock.run_ours(OPEN, lambda: opened.append(session_to_both_ends(predictor, scene.volume)))
     session = opened[0]
     clock.run_ours(FIRST_CLICK, lambda: session.add_point("clicked", AXIS, scene.click))
     clock.run_ours(NEXT_CLICK, lambda: session.add_point("clicked", AXIS, scene.box[0]))
     session.close()
     # Anew, so that the propagation pays for all its slices.
-    session = _session(predictor, scene.volume)
+    session = session_to_both_ends(predictor, scene.volume)
     session.add_box("first", AXIS, *scene.box)
-    clock.run_ours(PROPAGATION, lambda: _consume(session, "first"))
+    clock.run_ours(PROPAGATION, lambda: follow(session, "first"))
 
     def correct() -> None:
         session.add_point("first", AXIS, scene.correction)
-        _consume(session, "first")
+        follow(session, "first")
 
     def second() -> None:
         session.add_box("second", AXIS, *scene.second_box)
-        _consume(session, "second")
+        follow(session, "second")
 
     clock.run_ours(CORRECTION, correct)
     clock.run_ours(SECOND_OBJECT, second)
     cached = session.cached_bytes
     session.close()
+    shipped = VolumeSession(predictor, scene.volume)
+
+    def box() -> None:
+        shipped.add_box("object", AXIS, *scene.box)
+        follow(shipped, "object")
+
+    clock.run_ours(AS_SHIPPED, box)
+    shipped.close()
     return cached
-
-
-def _consume(session: VolumeSession, object_id: str) -> None:
-    for _ in session.propagate(object_id):
-        pass
 
 
 def _reference_turn(network: SAM23dMed, predictor: SlicePredictor, scene: Scene, clock: _Clock) -> None:
     """The same steps; preparing all images is not counted, which the predictor does when it opens a video."""
-    reference = _reference(network, predictor, scene)
+    reference = reference_on(network, predictor, scene)
     state = reference.state()
     clock.run_theirs(FIRST_CLICK, lambda: reference.add_click(state, 1, scene.click))
     clock.run_theirs(NEXT_CLICK, lambda: reference.add_click(state, 1, scene.box[0]))
@@ -230,74 +207,10 @@ def _reference_turn(network: SAM23dMed, predictor: SlicePredictor, scene: Scene,
 
     clock.run_theirs(CORRECTION, correct)
     clock.run_theirs(SECOND_OBJECT, second)
+    state = reference.state()
 
-
-def _reference(network: SAM23dMed, predictor: SlicePredictor, scene: Scene) -> Reference:
-    return Reference(network, predictor, SliceFeatureStore(predictor, scene.volume, window_from(None, scene.volume)))
-
-
-def agreement_of(network: SAM23dMed, predictor: SlicePredictor, scene: Scene) -> Agreement:
-    """One box, propagated in both directions by both. Each direction of the reference has a state of its own: in a
-    shared one its second direction would see memories of the first.
-
-    Args:
-        network: plain SAM2, for both.
-        predictor: says device and precision.
-    """
-    ours = SlicePredictor(network, predictor.device, predictor.dtype)
-    session = _session(ours, scene.volume, policy=Sam2MemoryPolicy())
-    session.add_box("object", AXIS, *scene.box)
-    _consume(session, "object")
-    found, found_logits = session.mask("object"), session.logits("object")
-    reference = _reference(network, ours, scene)
-    theirs = np.zeros_like(found)
-    errors: list[float] = []
-    spread: list[float] = []
-    for reverse in (False, True):
-        state = reference.state()
+    def box() -> None:
         reference.add_box(state, 1, *scene.box)
-        for index, mask in reference.propagate(state, reverse).items():
-            theirs[index] = mask
-        for index, logits in reference.logits(state).items():
-            errors.append(float((logits - found_logits[index]).abs().mean()))
-            spread.append(float(logits.std()))
-    slices = [dice(first, second) for first, second in zip(found, theirs, strict=True)]
-    session.close()
-    return Agreement(
-        dice(found, theirs), min(slices), float(theirs.mean()), float(np.mean(errors) / max(np.mean(spread), 1e-9))
-    )
+        both()
 
-
-def dice(first: np.ndarray, second: np.ndarray) -> float:
-    """Dice of two bool arrays; 1 when both are empty."""
-    total = np.count_nonzero(first) + np.count_nonzero(second)
-    return 2.0 * int(np.count_nonzero(first & second)) / int(total) if total else 1.0
-
-
-@dataclass(frozen=True)
-class CostPoint:
-    """Seconds to propagate an object that spans `spanned` slices of a volume of `slices`, the volume never seen."""
-
-    slices: int
-    spanned: int
-    seconds: float
-    encoded: int
-
-
-def cost_of_span(predictor: SlicePredictor, scene: Scene, spanned: int, repeats: int) -> CostPoint:
-    """The span is given as a slice range, so that random weights have one too."""
-    first = max(0, min(scene.middle - spanned // 2, scene.slice_count - spanned))
-    seconds: list[float] = []
-    encoded = 0
-    for _ in range(repeats):
-        session = _session(predictor, scene.volume)
-
-        def work(session: VolumeSession = session) -> None:
-            session.add_box("object", AXIS, *scene.box)
-            for _ in session.propagate("object", slice_range=(first, first + spanned - 1)):
-                pass
-
-        seconds.append(seconds_of(work, predictor.device))
-        encoded = session.encoded_count
-        session.close()
-    return CostPoint(scene.slice_count, spanned, median(seconds), encoded)
+    clock.run_theirs(AS_SHIPPED, box)

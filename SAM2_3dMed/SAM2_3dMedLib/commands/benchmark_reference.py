@@ -19,8 +19,9 @@ from ..network.model import SAM23dMed
 from ..network.sam2_settings import SAM2_SETTINGS
 from ..propagation.predictor import SlicePredictor
 from ..propagation.slice_features import SliceFeatureStore
+from ..volume.intensity import window_from
 from ..volume.planes import SlicePlane
-from .benchmark_scene import AXIS
+from .benchmark_scene import AXIS, Scene
 
 
 class Reference:
@@ -102,6 +103,11 @@ class Reference:
 
     def _mask(self, logits: Tensor) -> np.ndarray:
         return self._plane.restore((logits[0, 0] > 0).cpu().numpy())
+
+
+def reference_on(network: SAM23dMed, predictor: SlicePredictor, scene: Scene) -> Reference:
+    """A reference on a scene's volume, with the window that a session chooses; arguments as those of `Reference`."""
+    return Reference(network, predictor, SliceFeatureStore(predictor, scene.volume, window_from(None, scene.volume)))
 
 
 def _predictor_on(network: SAM23dMed) -> Any:

@@ -7,7 +7,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from .benchmark_measures import PROPAGATION, CostPoint, Measurement, Memory, StepTime
+from .benchmark_cost import CostPoint
+from .benchmark_measures import PROPAGATION, Measurement, Memory, StepTime
 
 
 @dataclass(frozen=True)

@@ -20,11 +20,15 @@ from ..volume.geometry import Geometry
 from ..volume.intensity import Window
 from ..volume.planes import SliceAxis
 from ..weights.manifest import resolve_weights
+from .errors import UserError
 
 AXIS = SliceAxis.K
 # Air, fat, muscle and two organs with contrast, in HU.
 _AIR, _FAT, _MUSCLE, _LIVER, _SPLEEN = -1000, -100, 50, 110, 140
 _NOISE_HU = 12.0
+
+
+Corner = tuple[float, float, float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,10 +60,10 @@ class Scene:
 
     volume: PhantomVolume
     middle: int
-    box: tuple[tuple[float, float, float], tuple[float, float, float]]
-    click: tuple[float, float, float]
-    second_box: tuple[tuple[float, float, float], tuple[float, float, float]]
-    correction: tuple[float, float, float]
+    box: tuple[Corner, Corner]
+    click: Corner
+    second_box: tuple[Corner, Corner]
+    correction: Corner
 
     @property
     def slice_count(self) -> int:
@@ -110,35 +114,57 @@ def _inside(
     return (rows - row) ** 2 + (columns - column - drift * height) ** 2 < reach**2
 
 
-def _at(center: np.ndarray, index: int) -> tuple[float, float, float]:
+def _at(center: np.ndarray, index: int) -> Corner:
     return float(round(center[1])), float(round(center[0])), float(index)
 
 
-def _box_around(
-    center: np.ndarray, reach: float, index: int
-) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+def _box_around(center: np.ndarray, reach: float, index: int) -> tuple[Corner, Corner]:
     i, j, k = _at(center, index)
     reach = float(round(reach))
     return (i - reach, j - reach, k), (i + reach, j + reach, k)
 
 
-def file_scene(path: Path) -> Scene:
-    """A volume file; the prompts are where a large organ often is: right and left of the middle."""
+def file_scene(path: Path, box: str | None = None) -> Scene:
+    """A volume file.
+
+    Args:
+        box: "I1,J1,K,I2,J2,K" around the object; None: a box where a large organ often is.
+
+    Raises:
+        VolumeError: the file cannot be read.
+        UserError: the box is not six numbers on one slice of the volume.
+    """
     from ..volume.images import read_volume  # SimpleITK: only where a file is to be read
 
     read = read_volume(path)
     slices, height, width = read.array.shape
-    middle = slices // 2
     first, second = (np.array([0.45 * height, share * width]) for share in (0.3, 0.7))
+    if box is None:
+        corners = _box_around(first, 0.15 * min(height, width), slices // 2)
+    else:
+        corners = _read_box(box, read.array.shape[::-1])
+    middle = int(corners[0][2])
+    center = (np.array(corners[0]) + np.array(corners[1]))[1::-1] / 2
     volume = PhantomVolume(read.array, read.ijk_to_ras, read.name, read.modality, read.declared_window)
     return Scene(
         volume,
         middle,
-        _box_around(first, 0.15 * min(height, width), middle),
-        _at(first, middle),
+        corners,
+        _at(center, middle),
         _box_around(second, 0.1 * min(height, width), middle),
-        _at(first, middle + max(1, (slices - middle) // 2)),
+        _at(center, min(slices - 1, middle + max(1, (slices - middle) // 2))),
     )
+
+
+def _read_box(text: str, shape_ijk: tuple[int, ...]) -> tuple[Corner, Corner]:
+    try:
+        i1, j1, k1, i2, j2, k2 = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise UserError(f"The box '{text}' is not six numbers; give I1,J1,K,I2,J2,K.") from error
+    inside = all(0 <= value < size for value, size in zip((i1, j1, k1, i2, j2, k2), shape_ijk * 2, strict=True))
+    if k1 != k2 or not inside:
+        raise UserError(f"The box '{text}' must lie inside the image, on one slice along K; give other corners.")
+    return (i1, j1, k1), (i2, j2, k2)
 
 
 def random_network(size: str, image_size: int | None) -> SAM23dMed:
