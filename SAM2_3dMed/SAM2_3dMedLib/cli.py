@@ -245,11 +245,12 @@ def train(
     from .commands.train import TrainRequest, run_dry, run_train
 
     request = TrainRequest(config, output, data, fold, weights, minutes, resume, Device(device.value))
-    if dry_run:
-        found = run_dry(request)
-        print("\n".join(found.lines()))
-        raise typer.Exit(0 if found.fits else BAD_INPUT)
-    outcome = run_train(request, _progress_console())
+    with termination_raises():
+        if dry_run:
+            found = run_dry(request)
+            print("\n".join(found.lines()))
+            raise typer.Exit(0 if found.fits else BAD_INPUT)
+        outcome = run_train(request, _progress_console())
     if outcome.first:
         print("\n".join(outcome.lines()))
 

@@ -106,6 +106,7 @@ def test_a_dry_run_tells_what_is_to_come_and_trains_nothing(msd_folder, small_co
     assert _train(config, "--data", msd_folder, "--output", tmp_path / "run", "--dry-run") == 0
     said = capsys.readouterr().out
     assert "1 that cannot be used" in said
+    assert "left out Task90_Cord/cord_6: image" in said
     assert "stage 'clips': 1 clips" in said
     assert "can start" in said
     assert {path.name for path in (tmp_path / "run").iterdir()} == {"splits.json"}

@@ -1,6 +1,8 @@
 """What a killed run finds again: a whole state of its own, every random state, and a log without repeats."""
 
+import errno
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -42,6 +44,20 @@ def test_a_damaged_state_is_said_to_be_so(tmp_path, small_recipe) -> None:
     path.write_bytes(path.read_bytes()[:-1000])
     with pytest.raises(StateError, match="is damaged"):
         read_state(tmp_path)
+
+
+def test_a_full_disk_leaves_the_former_state_and_says_so(tmp_path, small_recipe, monkeypatch) -> None:
+    _state(small_recipe(), step=1).save(tmp_path)
+
+    def full(tensors, path, metadata):
+        Path(path).write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(state_files, "save_file", full)
+    with pytest.raises(StateError, match=r"could not be written .*No space left.* go on with --resume"):
+        _state(small_recipe(), step=2).save(tmp_path)
+    assert read_state(tmp_path)[1]["progress"]["step"] == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["state.safetensors"]
 
 
 def _end_at(number):
@@ -151,6 +167,10 @@ def test_hosts_that_do_not_see_the_same_state_are_told_to_share_it(tmp_path, sto
     first = Trainer(small_recipe(), store, CPU)
     first.state.progress.step = 4
     first.save(tmp_path)
+    (tmp_path / ".partial-1.safetensors").touch()  # the kill met a save
+    take_up(first, tmp_path, RunLog(tmp_path / "log.jsonl"))
+    assert first.state.progress.step == 4
+    assert [path.name for path in tmp_path.iterdir()] == ["state.safetensors"]
     second = Trainer(small_recipe(), store, CPU, processes=_AnotherHost())
     with pytest.raises(StateError, match=r"process 0: step 4, .*; process 1: step 0, .* share"):
         take_up(second, tmp_path, RunLog(tmp_path / "log.jsonl"))

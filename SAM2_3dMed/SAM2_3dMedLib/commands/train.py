@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -195,12 +196,20 @@ def _held_out(cases: tuple[PackedFile, ...], device: torch.device) -> CaseStore:
 
 @contextmanager
 def _stopping(trainer: Trainer) -> Iterator[None]:
-    """Ctrl-C and SIGTERM (a cluster's end of time) stop after the step and save; a second Ctrl-C stops at once."""
+    """Ctrl-C and SIGTERM (a cluster's end of time) stop after the step and save; a second Ctrl-C stops at once.
+
+    Does nothing outside of the main thread, where Python takes no signals.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
 
     def stop(number: int, _frame: object) -> None:
         if trainer.stop_requested and number == signal.SIGINT:
             raise KeyboardInterrupt
         trainer.stop_requested = True
+        if trainer.processes.first:
+            say("The run stops after this step and is saved.")
 
     former = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

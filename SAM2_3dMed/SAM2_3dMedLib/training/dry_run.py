@@ -95,6 +95,7 @@ class DryRun:
             f"{len(self.unusable)} that cannot be used; {self.read} were read in full",
             f"volumes: {self.volumes_gib:.2f} GiB on the device ({self.device})",
         ]
+        lines += [entry.sentence for entry in self.unusable]
         for trial in self.stages:
             fitting = (
                 f"{trial.clips} of {trial.asked} clips fit" if trial.clips < trial.asked else f"{trial.asked} clips"

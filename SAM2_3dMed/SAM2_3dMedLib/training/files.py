@@ -7,6 +7,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+PARTIAL = ".partial-"  # begins the names of files that are not whole yet
+
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> Path:
     """Let `write` fill a temporary file beside `path`, put it on the disk, and give it its name; returns `path`.
@@ -14,7 +16,7 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> Path:
     The folder is made where it is missing. Nothing is left behind when `write` fails; OSError passes through.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=".partial-", dir=path.parent, suffix=path.suffix)
+    handle, name = tempfile.mkstemp(prefix=PARTIAL, dir=path.parent, suffix=path.suffix)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -37,3 +39,9 @@ def write_text_whole(path: Path, text: str) -> Path:
 def write_bytes_whole(path: Path, data: bytes) -> Path:
     """Write bytes by `write_whole`."""
     return write_whole(path, lambda temporary: temporary.write_bytes(data))
+
+
+def remove_partial(folder: Path) -> None:
+    """Remove what a killed process left half-written in `folder`, of which this process is the only writer."""
+    for path in folder.glob(f"{PARTIAL}*"):
+        path.unlink(missing_ok=True)

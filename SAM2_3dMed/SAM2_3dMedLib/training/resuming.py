@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from .files import remove_partial
 from .run_log import RunLog
 from .state_files import StateError, has_state
 from .trainer import Trainer
 
 
 def take_up(trainer: Trainer, folder: Path | None, log: RunLog) -> None:
-    """Go on from the state in `folder`, if it has one; the log loses the steps that the state does not have.
+    """Go on from the state in `folder`, if it has one; the log loses the steps that the state does not have,
+    and what a kill left half-written is removed.
 
     Every process has to call it.
 
@@ -30,4 +32,6 @@ def take_up(trainer: Trainer, folder: Path | None, log: RunLog) -> None:
             "share."
         )
     if processes.first:
+        if folder is not None:
+            remove_partial(folder)
         log.go_on_from(state.progress)

@@ -37,26 +37,41 @@ def has_state(folder: Path) -> bool:
 
 
 def write_state(folder: Path, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> Path:
-    """Write everything as it is to `folder/state.safetensors`."""
+    """Write everything as it is to `folder/state.safetensors`. Raises StateError when the disk does not take it."""
     metadata = {"facts": json.dumps(facts)}
-    return write_whole(folder / STATE_FILE, lambda path: save_file(_plain(tensors), str(path), metadata=metadata))
+    try:
+        return write_whole(folder / STATE_FILE, lambda path: save_file(_plain(tensors), str(path), metadata=metadata))
+    except (OSError, SafetensorError) as error:
+        raise _not_written(folder, error) from error
 
 
 def write_pieces(folder: Path, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> list[Path]:
-    """Write the tensors in float16 as pieces `compact.<step>.00`, ... and their index `compact.json`."""
+    """Write the tensors in float16 as pieces `compact.<content>.00`, ... and their index `compact.json`.
+
+    Raises StateError when the disk does not take them.
+    """
     data = save_bytes(_plain(tensors, half=True), metadata={"facts": json.dumps(facts)})
     digest = hashlib.sha256(data).hexdigest()
-    folder.mkdir(parents=True, exist_ok=True)
-    earlier = {*folder.glob("compact.*.[0-9][0-9]"), *folder.glob(_OLD_PIECES)}
-    pieces = []
-    for number in range(math.ceil(len(data) / PIECE_BYTES)):
-        piece = folder / f"compact.{digest[:8]}.{number:02d}"
-        pieces.append(write_bytes_whole(piece, data[number * PIECE_BYTES : (number + 1) * PIECE_BYTES]))
-    index = {"sha256": digest, "pieces": [piece.name for piece in pieces]}
-    write_text_whole(folder / INDEX_FILE, json.dumps(index) + "\n")
-    for piece in earlier.difference(pieces):
-        piece.unlink()
+    pieces = [folder / f"compact.{digest[:8]}.{number:02d}" for number in range(math.ceil(len(data) / PIECE_BYTES))]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        earlier = {*folder.glob("compact.*.[0-9][0-9]"), *folder.glob(_OLD_PIECES)}
+        for number, piece in enumerate(pieces):
+            write_bytes_whole(piece, data[number * PIECE_BYTES : (number + 1) * PIECE_BYTES])
+        index = {"sha256": digest, "pieces": [piece.name for piece in pieces]}
+        write_text_whole(folder / INDEX_FILE, json.dumps(index) + "\n")
+        for piece in earlier.difference(pieces):
+            piece.unlink()
+    except OSError as error:
+        raise _not_written(folder, error) from error
     return pieces
+
+
+def _not_written(folder: Path, error: Exception) -> StateError:
+    return StateError(
+        f"The training state could not be written to {folder} ({error}); free some space and go on with --resume from "
+        "the former one."
+    )
 
 
 def read_state(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:

@@ -45,6 +45,8 @@ def unpack(archive: Path, folder: Path) -> Path:
         partial.chmod(0o755)
         partial.replace(target)
     except (tarfile.TarError, EOFError, OSError) as error:
+        if target.is_dir():  # another host was faster, on a disk that they share
+            return target
         raise LayoutError(
             f"{archive} could not be unpacked ({error}); download it again, or free some space."
         ) from error
