@@ -91,7 +91,7 @@ class SAM2_3dMedWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):  # no
             self.enter()
 
     def cleanup(self):
-        self._entered = False  # a timer may still be on its way to `onVolumeLoaded`
+        self._entered = False  # a timer may still be on its way to `onSceneSettled`
         self.removeObservers()
         if self._removeListener is not None:
             self._removeListener()
@@ -132,21 +132,28 @@ class SAM2_3dMedWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):  # no
         if self._entered:
             self.initializeParameterNode()
             self.editorPanel.sceneReplaced()
-            self.updateFromController()
+            self.callLater(0, self.onSceneSettled)
+
+    def onSceneSettled(self):
+        if not self._entered:
+            return
+        if slicer.mrmlScene.IsBatchProcessing() or slicer.mrmlScene.IsClosing():
+            self.callLater(100, self.onSceneSettled)  # the editor chooses its nodes when all of a scene is loaded
+            return
+        self.editorPanel.sceneSettled()
+        self.updateFromController()
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def onNodeAdded(self, caller, event, node):
         if self._entered and node.IsA("vtkMRMLScalarVolumeNode") and not slicer.mrmlScene.IsBatchProcessing():
-            from SAM2_3dMedLib.slicer_side.application import application
-
             # The reader fills the node and shows it in the views after this event.
-            application().scheduler.call_later(100, self.onVolumeLoaded)
+            self.callLater(100, self.onSceneSettled)
 
-    def onVolumeLoaded(self):
-        if self._entered and not slicer.mrmlScene.IsClosing():
-            self.editorPanel.selectNodes()
-            self.editorPanel.activateEffect()
-            self.updateFromController()
+    @staticmethod
+    def callLater(milliseconds, callback):
+        from SAM2_3dMedLib.slicer_side.application import application
+
+        application().scheduler.call_later(milliseconds, callback)
 
     # ---- parameters ----------------------------------------------------------------------------------------------
     def initializeParameterNode(self):

@@ -329,6 +329,26 @@ def test_closing_the_scene_and_going_on(module, world):
     assert world.application().controller.attached
 
 
+def test_a_closed_scene_stays_empty_until_a_volume_is_loaded(module, world):
+    import mrml
+    from tool_bench import smooth_volume
+
+    module.widget.enter()
+    world.bench.run()
+    module.widget.onSceneStartClose(None, None)
+    for node in (world.bench.segmentation, world.bench.volume):
+        world.bench.scene.RemoveNode(node)
+    module.widget.onSceneEndClose(None, None)
+    world.bench.run()
+    assert world.bench.scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
+    assert not world.host._active
+    volume = mrml.add_volume(smooth_volume())  # the widget hears of it from the scene
+    world.bench.run()
+    assert world.bench.editor.GetSourceVolumeNode() is volume
+    assert world.bench.editor.GetSegmentationNode() is not None
+    assert world.host._active
+
+
 assert Path(UI_FILE).is_file()
 
 

@@ -9,7 +9,7 @@ slicer = pytest.importorskip("slicer", reason="needs the wheel slicer-core in it
 
 import mrml  # noqa: E402
 from SAM2_3dMedLib.slicer_side.segment_targets import EditorLogicTarget  # noqa: E402
-from SAM2_3dMedLib.slicer_side.segment_writer import SegmentWriter, TargetGone, WriteRefused  # noqa: E402
+from SAM2_3dMedLib.slicer_side.segment_writer import SegmentWriter, TargetGone, WriteMode, WriteRefused  # noqa: E402
 from SAM2_3dMedLib.slicer_side.volume_source import VolumeSourceError, read_volume_source  # noqa: E402
 
 I, J, K = 0, 1, 2  # noqa: E741
@@ -187,6 +187,23 @@ def test_only_the_crop_is_handed_to_the_editor(bench):
     target.add = lambda node, segment, image: (extents.append(image.GetExtent()), add(node, segment, image))
     bench.write(bench.one, (K, 3, disk(K)))
     assert extents == [(6, 13, 5, 11, 3, 3)]
+
+
+def test_a_replaced_slice_hands_over_what_changes_and_the_views_hear_of_it_once(bench):
+    bench.paint(bench.one, (6, 13, 5, 11, 3, 3))
+    extents, heard = [], []
+    target, add, remove = bench.target, bench.target.add, bench.target.remove
+    target.add = lambda node, segment, image: (extents.append(image.GetExtent()), add(node, segment, image))
+    target.remove = lambda node, segment, image: (extents.append(image.GetExtent()), remove(node, segment, image))
+    event = bench.segmentation.GetSegmentation().SourceRepresentationModified
+    tag = bench.segmentation.AddObserver(event, lambda node, _event: heard.append(node))
+    bench.writer.begin_action(bench.segmentation, bench.one, bench.source, WriteMode.REPLACE)
+    bench.writer.write_slice(K, 3, disk(K, slice(6, 13)))
+    bench.writer.end_action()
+    bench.segmentation.RemoveObserver(tag)
+    assert extents == [(6, 13, 12, 12, 3, 3), (6, 13, 5, 5, 3, 3)]
+    assert len(heard) == 1
+    assert (bench.voxels(bench.one)[3] == disk(K, slice(6, 13))).all()
 
 
 LEFT_HANDED = np.array([[0.9, 0, 0, 5], [0, -0.9, 0, 7], [0, 0, 3.0, -20], [0, 0, 0, 1]])

@@ -80,7 +80,8 @@ class CropMasking:
         def modify(segmentation_node: Any, segment_id: str, labelmap: Any) -> None:
             self._node.SetOverwriteMode(editor_node.GetOverwriteMode())
             # The last two: not a per-segment effect; masking is not bypassed, which would switch off overwriting, too.
-            self._logic.ModifySegmentByLabelmap(segmentation_node, segment_id, labelmap, mode, False, False)
+            extent = labelmap.GetExtent()
+            self._logic.ModifySegmentByLabelmap(segmentation_node, segment_id, labelmap, mode, extent, False, False)
 
         return modify
 

@@ -51,6 +51,8 @@ class EditorPanel:
         self.editor.updateEffectList()
         self.selectParameterNode()
         self.editor.updateWidgetFromMRML()
+        if not self.editor.segmentationNodeID():  # as Slicer's own module does, also before there is a volume
+            self.selectSegmentation()
         self.selectNodes()
         self.activateEffect()
 
@@ -63,15 +65,18 @@ class EditorPanel:
 
     def selectNodes(self) -> None:
         """Choose a segmentation and a source volume where none is chosen, so that a newcomer can begin."""
-        if not self.editor.segmentationNodeID():
-            segmentation = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLSegmentationNode")
-            if segmentation is None:
-                segmentation = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode")
-            self.editor.setSegmentationNode(segmentation)
-        if not self.editor.sourceVolumeNodeID():
-            volume = self.defaultVolume()
-            if volume is not None:
-                self.editor.setSourceVolumeNode(volume)
+        volume = self.defaultVolume() if not self.editor.sourceVolumeNodeID() else None
+        if not self.editor.segmentationNodeID() and (volume is not None or self.editor.sourceVolumeNodeID()):
+            self.selectSegmentation()
+        if volume is not None and not self.editor.sourceVolumeNodeID():
+            self.editor.setSourceVolumeNode(volume)
+
+    def selectSegmentation(self) -> None:
+        """The first segmentation of the scene; a new one where there is none."""
+        segmentation = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLSegmentationNode")
+        if segmentation is None:
+            segmentation = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+        self.editor.setSegmentationNode(segmentation)
 
     @staticmethod
     def defaultVolume():
@@ -91,7 +96,9 @@ class EditorPanel:
         return None
 
     def activateEffect(self) -> None:
-        """Switch our effect on, if the application has it and no effect is on."""
+        """Switch our effect on, if the application has it, there is something to edit, and no effect is on."""
+        if not self.editor.segmentationNodeID():
+            return
         if self.editor.activeEffect() is None and EFFECT_NAME in self.editor.availableEffectNames():
             self.editor.setActiveEffectByName(EFFECT_NAME)
 
@@ -104,6 +111,11 @@ class EditorPanel:
         """A scene was closed or loaded while the module is shown."""
         self.selectParameterNode()
         self.editor.updateWidgetFromMRML()
+
+    def sceneSettled(self) -> None:
+        """All that follows such a change is done: the editor, too, has chosen what it shows. An empty scene stays
+        empty.
+        """
         self.selectNodes()
         self.activateEffect()
 

@@ -34,6 +34,20 @@ class Region:
     extent: Extent
     values: NDArray[np.bool_]
 
+    def cropped(self) -> Region:
+        """The part that holds every True voxel; ValueError when there is none."""
+        ends = []
+        for axis in (2, 1, 0):  # of the array: i, j, k
+            others = tuple(other for other in (0, 1, 2) if other != axis)
+            places = np.flatnonzero(self.values.any(axis=others))
+            if not places.size:
+                raise ValueError("an empty region cannot be cropped")
+            ends.append((int(places[0]), int(places[-1])))
+        (i0, i1), (j0, j1), (k0, k1) = ends
+        i, j, k = self.extent[0::2]
+        extent = (i + i0, i + i1, j + j0, j + j1, k + k0, k + k1)
+        return Region(extent, self.values[k0 : k1 + 1, j0 : j1 + 1, i0 : i1 + 1])
+
 
 @dataclass(frozen=True)
 class SegmentGrid:

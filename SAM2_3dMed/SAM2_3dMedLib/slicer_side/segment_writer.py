@@ -152,8 +152,13 @@ class SegmentWriter:
         changes = self._changes(action, node, region.extent, add, erase)
         if changes:
             record = self._record(action, node)
-            for change, voxels in changes:
-                change(node, action.segment_id, oriented_image(action.grid, Region(region.extent, voxels)))
+            was_modifying = node.StartModify()  # the views follow once, not after each of the two
+            try:
+                for change, voxels in changes:
+                    part = Region(region.extent, voxels).cropped()
+                    change(node, action.segment_id, oriented_image(action.grid, part))
+            finally:
+                node.EndModify(was_modifying)
             after = read_voxels(node, action.segment_id, action.grid, region.extent)
         # A voxel that masking kept out is not claimed, so that it is tried again; one that the user erased stays
         # claimed, so that it is not.

@@ -17,7 +17,7 @@ import numpy as np
 import vtk
 from numpy.typing import NDArray
 
-from .segment_grid import Extent, SegmentGrid
+from .segment_grid import Extent, Region, SegmentGrid
 
 TAG = "SAM2_3dMed.Written"
 # The editor keeps 10 states unless the user raises it.
@@ -104,8 +104,9 @@ class WrittenVoxels:
         self._claimed[part] = claimed
         self._ours[part] = ours
         if claimed.any():
-            self.low = np.minimum(self.low, extent[0::2])
-            self.high = np.maximum(self.high, extent[1::2])
+            held = Region(extent, claimed).cropped().extent
+            self.low = np.minimum(self.low, held[0::2])
+            self.high = np.maximum(self.high, held[1::2])
 
     def _restore(self, extent: Extent, packed: bytes) -> None:
         part = self._part(extent)
