@@ -1,0 +1,83 @@
+"""What the system does to a command: signals, and a disk that is full."""
+
+import os
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import SAM2_3dMedLib
+
+SOURCE = Path(SAM2_3dMedLib.__file__).parents[1]
+BOX = "8,6,5,22,20,5"
+
+# Starts the program after a preparation in its own process.
+STARTER = "{preparation}\nimport sys\nfrom SAM2_3dMedLib.cli import main\nsys.exit(main(sys.argv[1:]))"
+
+
+def start(folder: Path, arguments: tuple, preparation: str = "") -> subprocess.Popen:
+    """`sam2-3dmed` in `folder`, with Python statements run before it."""
+    command = [sys.executable, "-c", STARTER.format(preparation=preparation), *map(str, arguments)]
+    environment = {**os.environ, "PYTHONPATH": str(SOURCE), "OMP_NUM_THREADS": "1"}
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, cwd=folder, env=environment, **streams)
+
+
+# Waits in the middle of writing, when a temporary file is there, and says so on stdout.
+PAUSE = """
+import time
+from SAM2_3dMedLib.volume import label_maps
+def pause(path, *rest):
+    path.write_bytes(b"half a file")
+    print("writing", flush=True)
+    time.sleep(100)
+label_maps.write_seg_nrrd = pause
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows ends processes without a signal")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_while_the_result_is_written_leaves_nothing(ct, weights, tmp_path, number, code):
+    command = ("segment", ct, "--weights", weights, "--output", "x.seg.nrrd", "--box", BOX)
+    process = start(tmp_path, command, PAUSE)
+    try:
+        assert process.stdout.readline().strip() == "writing", process.stderr.read()
+        assert list(tmp_path.rglob("partial*"))
+        process.send_signal(number)
+        _out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == code, err
+    assert "no file was left half-written" in err.splitlines()[-1]
+    assert "Traceback" not in err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def tiny_disk():
+    """A limit of the system on the bytes of a file, in this process: writing more fails as on a full disk."""
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    @contextmanager
+    def limited(count: int):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (count, hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    return limited
+
+
+@pytest.mark.parametrize("name", ["x.seg.nrrd", "x.nii.gz"])
+def test_a_disk_without_room_is_one_sentence_and_leaves_nothing(cli, ct, weights, tmp_path, tiny_disk, name):
+    """100 bytes a file may have: the smallest segmentation has more."""
+    with tiny_disk(100):
+        ended = cli("segment", ct, "--weights", weights, "--output", tmp_path / name, "--box", BOX)
+    assert ended.code == 2, ended.err
+    assert "was not written" in ended.err.splitlines()[-1]
+    assert "Traceback" not in ended.err
+    assert list(tmp_path.iterdir()) == []
