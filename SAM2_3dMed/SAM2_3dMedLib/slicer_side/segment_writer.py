@@ -8,6 +8,7 @@ x 300: a few ms against 0.3-1.1 s for the whole array).
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -22,6 +23,7 @@ from .segment_access import TargetGone, check_representation, segment_of
 from .segment_grid import Extent, Region, SegmentGrid, WriteRefused, grid_of, oriented_image, reference_geometry
 from .segment_targets import SegmentTarget
 from .segment_voxels import read_voxels
+from .surface_pace import SurfacePace
 from .volume_source import VolumeSource
 from .written_voxels import TAG, WrittenAction, WrittenVoxels, read_step
 
@@ -41,9 +43,9 @@ class WriteMode(Enum):
 class ActionSummary:
     """What an action did: slices that changed, voxels added and erased."""
 
-    slices: int
-    added: int
-    erased: int
+    slices: int = 0
+    added: int = 0
+    erased: int = 0
 
 
 @dataclass
@@ -68,6 +70,7 @@ class SegmentWriter:
     def __init__(self, target: SegmentTarget) -> None:
         self._target = target
         self._masking = CropMasking()
+        self._surfaces = SurfacePace()
         self._written: dict[tuple[str, str], WrittenVoxels] = {}
         self._action: _Action | None = None
 
@@ -78,8 +81,7 @@ class SegmentWriter:
     @property
     def overtaken(self) -> bool:
         """True when the segment no longer stands at the action that is open: the user has undone it."""
-        action = self._action
-        if action is None or action.record is None:
+        if (action := self._action) is None or action.record is None:
             return False
         node = slicer.mrmlScene.GetNodeByID(action.segmentation_id)
         return read_step(segment_of(node, action.segment_id)) != action.record.step
@@ -152,13 +154,11 @@ class SegmentWriter:
         changes = self._changes(action, node, region.extent, add, erase)
         if changes:
             record = self._record(action, node)
-            was_modifying = node.StartModify()  # the views follow once, not after each of the two
-            try:
+            overwritten = functools.partial(_overwritten, action, node, region.extent, add)
+            with self._surfaces.write(node, action.segment_id, overwritten):
                 for change, voxels in changes:
                     part = Region(region.extent, voxels).cropped()
                     change(node, action.segment_id, oriented_image(action.grid, part))
-            finally:
-                node.EndModify(was_modifying)
             after = read_voxels(node, action.segment_id, action.grid, region.extent)
         # A voxel that masking kept out is not claimed, so that it is tried again; one that the user erased stays
         # claimed, so that it is not.
@@ -199,15 +199,19 @@ class SegmentWriter:
 
     def end_action(self) -> ActionSummary:
         """Ends the action, if one is open; safe at any time, also when the segment is gone."""
+        try:
+            undone = self.overtaken  # then the editor has brought back the surfaces of that time, and offers redo
+        except TargetGone:
+            undone = False
         action, self._action = self._action, None
-        return (
-            ActionSummary(action.slices, action.added, action.erased) if action is not None else ActionSummary(0, 0, 0)
-        )
+        if undone:
+            self._surfaces.forget()
+        else:
+            self._surfaces.finish()
+        return ActionSummary(action.slices, action.added, action.erased) if action is not None else ActionSummary()
 
     def forget(self, segmentation_node: Any, segment_id: str | None = None) -> None:
-        """All voxels so far become the user's: nothing of them is erased by later answers. Also when a segment was
-        deleted.
-        """
+        """All voxels so far become the user's: later answers erase none of them. Also when a segment was deleted."""
         for key in list(self._written):
             if key[0] == segmentation_node.GetID() and segment_id in (None, key[1]):
                 del self._written[key]
@@ -268,6 +272,12 @@ class SegmentWriter:
         return True
 
 
+def _overwritten(action: _Action, node: Any, extent: Extent, add: NDArray[np.bool_]) -> list[str]:
+    """The other segments that stand where voxels are added."""
+    others = [other for other in node.GetSegmentation().GetSegmentIDs() if other != action.segment_id]
+    return [other for other in others if (read_voxels(node, other, action.grid, extent) & add).any()]
+
+
 def _touched_box(action: _Action, axis: int, index: int, mask: NDArray[np.bool_]) -> NDArray[np.int64] | None:
     """Volume IJK box [2, 3] of the slice that holds the mask and all that the model claimed there before; None:
     nothing to do.
@@ -280,15 +290,10 @@ def _touched_box(action: _Action, axis: int, index: int, mask: NDArray[np.bool_]
         box[:, others[0]] = rows[0], rows[-1]
         box[:, others[1]] = columns[0], columns[-1]
         boxes.append(box)
-    if action.written.has_claims:
-        ends = np.stack([action.written.low, action.written.high]).astype(float)
-        corners = np.array([[ends[a, 0], ends[b, 1], ends[c, 2]] for a in (0, 1) for b in (0, 1) for c in (0, 1)])
-        ijk = corners @ action.grid.to_volume[:3, :3].T + action.grid.to_volume[:3, 3]
-        box = np.stack([np.floor(ijk.min(axis=0) + 0.5), np.floor(ijk.max(axis=0) + 0.5)]).astype(np.int64)
-        box = np.clip(box, 0, np.asarray(action.grid.volume_shape) - 1)
-        if box[0, axis] <= index <= box[1, axis]:
-            box[:, axis] = index
-            boxes.append(box)
+    box = action.written.claims_box(action.grid)
+    if box is not None and box[0, axis] <= index <= box[1, axis]:
+        box[:, axis] = index
+        boxes.append(box)
     if not boxes:
         return None
     return np.stack([np.min([box[0] for box in boxes], axis=0), np.max([box[1] for box in boxes], axis=0)])

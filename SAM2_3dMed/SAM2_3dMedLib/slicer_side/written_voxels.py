@@ -60,6 +60,16 @@ class WrittenVoxels:
     def has_claims(self) -> bool:
         return bool(np.all(self.low <= self.high))
 
+    def claims_box(self, grid: SegmentGrid) -> NDArray[np.int64] | None:
+        """Box [2, 3] (inclusive, volume IJK) that holds all claims; None without one."""
+        if not self.has_claims:
+            return None
+        ends = np.stack([self.low, self.high]).astype(float)
+        corners = np.array([[ends[a, 0], ends[b, 1], ends[c, 2]] for a in (0, 1) for b in (0, 1) for c in (0, 1)])
+        ijk = corners @ grid.to_volume[:3, :3].T + grid.to_volume[:3, 3]
+        box = np.stack([np.floor(ijk.min(axis=0) + 0.5), np.floor(ijk.max(axis=0) + 0.5)]).astype(np.int64)
+        return np.clip(box, 0, np.asarray(grid.volume_shape) - 1)
+
     def flags(self, extent: Extent) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """Views of `claimed` and `ours` in an extent."""
         part = self._part(extent)
