@@ -57,7 +57,9 @@ def test_from_the_tar_to_the_table_and_on_again(msd_tar, small_config, tmp_path,
         assert rows[name] == pytest.approx(mean, abs=1e-4)
     assert rows["mean of structures"] == pytest.approx((rows["upper"] + rows["lower"]) / 2, abs=1e-4)
     assert f"{rows['upper']:.4f}" in said.out
-    assert f"{rows['upper']:.4f}" in (output / "fold1" / "table.md").read_text()
+    page = (output / "fold1" / "table.md").read_text()
+    assert f"{rows['upper']:.4f}" in page
+    assert "weights: final.safetensors" in page
     assert read_metadata(output / "fold1" / "best.safetensors")[0].name == "nano"
     assert any((output / "fold1" / "tensorboard").iterdir())
 
@@ -120,6 +122,7 @@ def test_a_dry_run_tells_what_is_to_come_and_trains_nothing(msd_folder, small_co
         ({"data": {"layout": "dicom"}}, [], "data.layout must be one of"),
         ({"data": {"fold": "x"}}, [], "data.fold must be a whole number"),
         ({"evaluation": {"protocols": ["boxes"]}}, [], "may hold box, point"),
+        ({"evaluation": {"weights": "last"}}, [], "must be 'final' or 'best'"),
         ({"learning_rate": 1}, [], "no entry 'learning_rate'"),
         ({"recipe": "no_such.yaml"}, [], "the recipes are .*msd_spleen"),
         ({}, ["--weights", "none.pt"], "none.pt does not exist"),

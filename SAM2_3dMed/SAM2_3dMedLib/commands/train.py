@@ -182,7 +182,8 @@ def _trainer(
             for former in (log.path, folder / BEST_FILE, folder / FINAL_FILE):
                 former.unlink(missing_ok=True)
         write_text(folder / "config.json", json.dumps(asdict(config), indent=1) + "\n")
-        say(f"{len(prepared.train)} cases to train, {len(prepared.val)} to validate, on {device}; step {progress.step}")
+        held = f"{len(prepared.val)} to validate" if prepared.val else "none to validate, so there will be no table"
+        say(f"{len(prepared.train)} cases to train, {held}, on {device}; step {progress.step}")
         try:
             trainer.sinks.append(TensorBoardLog(folder / "tensorboard", progress.step))
         except ModuleNotFoundError:
@@ -246,8 +247,9 @@ def _evaluate(
     console: Console,
     processes: Processes,
 ) -> str | None:
-    """Evaluate the best weights on the fold's validation cases; every process takes its share of them."""
-    weights = folder / (BEST_FILE if (folder / BEST_FILE).is_file() else FINAL_FILE)
+    """Evaluate on the fold's validation cases; every process takes its share of them."""
+    best = section.weights == "best" and (folder / BEST_FILE).is_file()  # a validation that met no object leaves none
+    weights = folder / (BEST_FILE if best else FINAL_FILE)
     rows = []
     for protocol in section.protocols:
         output = folder / "evaluation" / protocol

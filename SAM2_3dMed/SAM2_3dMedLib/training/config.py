@@ -56,13 +56,20 @@ class EvaluationSection:
 
     Attributes:
         protocols: of `sam2-3dmed evaluate`; none: no evaluation.
+        weights: "final" (the last step's) or "best" (of the best validation). The latter were chosen by the very cases
+            that are evaluated, so that their table is a little too good.
         window: intensity window, as `sam2-3dmed evaluate --window`.
         limit: at most so many cases of each data set.
     """
 
     protocols: tuple[str, ...] = ("box",)
+    weights: str = "final"
     window: str = "auto"
     limit: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.weights not in ("final", "best"):
+            raise RecipeError(f"evaluation.weights must be 'final' or 'best', not '{self.weights}'.")
 
 
 @dataclass(frozen=True)
