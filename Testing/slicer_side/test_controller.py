@@ -231,6 +231,22 @@ def test_first_click_in_an_empty_segmentation_makes_a_segment():
         bench.close()
 
 
+def test_a_point_dragged_with_the_mouse_takes_its_voxels_along_in_one_step(bench):
+    view = bench.views["Axial"]
+    click_at(bench, view, CENTER)
+    before = bench.voxels("A")
+    target = (CENTER[0] + 8, CENTER[1] - 6, CENTER[2])
+    view.drag(view.display_position(bench.world(*CENTER)), view.display_position(bench.world(*target)))
+    bench.run()
+    (stored,) = bench.controller.prompts
+    assert np.allclose(stored.prompt.position, target, atol=0.5)
+    moved = bench.voxels("A")[CENTER[2]]
+    assert (moved & disk(target)).sum() / (moved | disk(target)).sum() > 0.85
+    bench.undo()
+    assert (bench.voxels("A") == before).all()
+    assert np.allclose(bench.controller.prompts[0].prompt.position, CENTER, atol=0.5)
+
+
 def test_a_deleted_prompt_takes_its_voxels_along(bench):
     view = bench.views["Axial"]
     click_at(bench, view, CENTER)

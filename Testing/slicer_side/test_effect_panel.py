@@ -9,7 +9,7 @@ slicer = pytest.importorskip("slicer", reason="needs the wheel slicer-core in it
 pytest.importorskip("PySide6.QtWidgets", reason="needs PySide6 for real Qt widgets")
 
 import effect_bench  # noqa: E402
-from effect_bench import CENTER, click  # noqa: E402
+from effect_bench import CENTER, SHAPE, click  # noqa: E402
 from PySide6 import QtWidgets  # noqa: E402
 from SAM2_3dMedLib.slicer_side import engine_settings  # noqa: E402
 
@@ -156,6 +156,20 @@ def start_to_propagate(world):
     world.bench.client.held = True
     world.panel.propagateButton.click()
     world.bench.run(lambda: world.bench.voxels("A").any(axis=(1, 2)).sum() >= 2)
+
+
+def test_progress_and_time_left_are_shown_while_it_runs(world):
+    start_to_propagate(world)
+    panel = world.panel
+    assert not panel.progressBar.isHidden()
+    assert panel.progressBar.value == 100 * 2 // SHAPE[0]
+    assert panel.statusLabel.text.startswith(f"2 of {SHAPE[0]} slices")
+    assert panel.statusLabel.text.endswith("s left")
+    assert panel.cancelButton.enabled
+    panel.cancelButton.click()
+    world.bench.run()
+    assert panel.progressBar.isHidden()
+    assert not panel.cancelButton.enabled
 
 
 def press_escape(world):
