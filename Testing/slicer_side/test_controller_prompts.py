@@ -1,0 +1,106 @@
+"""Prompts that are dragged, deleted, refused, painted, taken from a segment, saved: what becomes of their voxels."""
+
+import numpy as np
+import pytest
+
+slicer = pytest.importorskip("slicer", reason="needs the wheel slicer-core in its own environment")
+
+import test_controller  # noqa: E402
+from SAM2_3dMedLib.slicer_side.controller_state import Phase  # noqa: E402
+from test_controller import CENTER, click_at, disk, paint  # noqa: E402
+
+bench, no_weights_needed = test_controller.bench, test_controller.no_weights_needed
+
+
+def test_a_point_dragged_with_the_mouse_takes_its_voxels_along_in_one_step(bench):
+    view = bench.views["Axial"]
+    click_at(bench, view, CENTER)
+    before = bench.voxels("A")
+    target = (CENTER[0] + 8, CENTER[1] - 6, CENTER[2])
+    view.drag(view.display_position(bench.world(*CENTER)), view.display_position(bench.world(*target)))
+    bench.run()
+    (stored,) = bench.controller.prompts
+    assert np.allclose(stored.prompt.position, target, atol=0.5)
+    moved = bench.voxels("A")[CENTER[2]]
+    assert (moved & disk(target)).sum() / (moved | disk(target)).sum() > 0.85
+    bench.undo()
+    assert (bench.voxels("A") == before).all()
+    assert np.allclose(bench.controller.prompts[0].prompt.position, CENTER, atol=0.5)
+
+
+def test_a_deleted_prompt_takes_its_voxels_along(bench):
+    view = bench.views["Axial"]
+    click_at(bench, view, CENTER)
+    view.move(*view.display_position(bench.world(*CENTER)))
+    view.key("Delete")
+    bench.run()
+    assert bench.controller.prompts == ()
+    assert not bench.voxels("A").any()
+    bench.undo()
+    assert bench.voxels("A").any()
+    assert len(bench.controller.prompts) == 1
+
+
+def test_a_refused_prompt_is_not_kept(bench):
+    bench.client.fail_prompt("The first click has to be on the structure: click on it without Shift.")
+    click_at(bench, bench.views["Axial"], CENTER, shift=True)
+    assert bench.controller.prompts == ()
+    assert "without Shift" in bench.controller.status.error
+
+
+def test_brush_and_lasso_are_mask_prompts(bench):
+    from SAM2_3dMedLib.slicer_side.effect_mouse import Gesture
+
+    view = bench.views["Axial"]
+    bench.session.mouse.gesture = Gesture.LASSO
+    corners = [(20, 12), (44, 12), (44, 30), (20, 30)]
+    view.drag(*(view.display_position(bench.world(i, j, CENTER[2])) for i, j in corners))
+    bench.run()
+    lasso = bench.voxels("A")[CENTER[2]]
+    assert lasso[20, 32]
+    assert abs(int(lasso.sum()) - 24 * 18) < 60
+    bench.editor.SetSelectedSegmentID("B")
+    bench.session.mouse.gesture = Gesture.BRUSH
+    bench.session.brush_radius = 2.4  # three voxels of 0.8 mm
+    view.drag(*(view.display_position(bench.world(i, 20, CENTER[2])) for i in (20, 30, 40)))
+    bench.run()
+    rows, columns = np.where(bench.voxels("B")[CENTER[2]])
+    assert abs(columns.min() - 17) <= 1
+    assert abs(columns.max() - 43) <= 1
+    assert 5 <= rows.max() - rows.min() + 1 <= 9
+
+
+def test_an_existing_segment_is_a_prompt(bench):
+    paint(bench, "B", (20, 30, 10, 20, CENTER[2], CENTER[2]))
+    bench.editor.SetOverwriteMode(bench.editor.OverwriteNone)
+    assert bench.controller.add_segment_mask("B", 2, CENTER[2])
+    bench.run()
+    assert (bench.voxels("A") == bench.voxels("B")).all()
+
+
+def test_prompts_come_back_with_the_scene(bench):
+    click_at(bench, bench.views["Axial"], CENTER)
+    bench.leave()
+    bench.client._objects.clear()  # another day: the worker knows nothing
+    bench.activate()
+    bench.run()
+    assert len(bench.controller.prompts) == 1
+    bench.controller.propagate()
+    bench.run()
+    assert bench.voxels("A").any(axis=(1, 2)).all()
+
+
+def test_a_note_about_a_prompt_stays_until_the_prompts_change_and_no_longer(bench):
+    from SAM2_3dMedLib.worker import messages
+
+    sentence = "A negative point alone marks nothing: click on the structure, too."
+    answers = bench.client._ask
+    notes = [messages.Notice(0, "prompt", sentence)]
+    bench.client._ask = lambda name, make, kind="": answers(name, lambda n: [*notes], kind)
+    click_at(bench, bench.views["Axial"], CENTER, shift=True)
+    assert bench.controller.status.sentence == sentence
+    assert bench.controller.status.phase is Phase.READY
+    assert not bench.controller.status.error
+    notes.clear()
+    click_at(bench, bench.views["Axial"], (CENTER[0] + 9, CENTER[1], CENTER[2]))
+    assert bench.controller.status.sentence != sentence
