@@ -6,8 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from SAM2_3dMedLib.network.features import SliceFeatures
 from SAM2_3dMedLib.propagation import tracking_graph
 from SAM2_3dMedLib.propagation.cancel import CancelToken
+from SAM2_3dMedLib.propagation.features_cache import CacheBudget
 from SAM2_3dMedLib.propagation.memory_bank import MemorySelection, Remembered, SliceMemory
 from SAM2_3dMedLib.propagation.predictor import SlicePredictor
 from SAM2_3dMedLib.propagation.projected_memories import ProjectedMemories
@@ -195,3 +197,53 @@ def test_projected_memories_keep_to_their_budget_and_come_back(full_predictor: S
         assert kept.nbytes <= 5 * one
     kept.clear()
     assert kept.nbytes == 0
+
+
+def test_little_is_encoded_beyond_the_end_of_a_small_object(
+    full_predictor: SlicePredictor, mr_volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fast = _as_on_cuda(full_predictor)
+    _losing(fast, monkeypatch, after=0)
+    session = VolumeSession(fast, mr_volume)
+    session.add_box("one", K, (20, 15, 12), (50, 40, 12))
+    assert [update.index for update in session.propagate("one")] == [12]
+    assert session.encoded_count < COUNT
+    assert session._store._arriving == {}, "what was encoded ahead is under the cache's budget"
+    encoded = session.encoded_count
+    list(session.propagate("one", slice_range=(11, 13)))
+    assert session.encoded_count == encoded, "and is used later"
+
+
+@pytest.mark.parametrize("slices", [0, 3])
+def test_encoding_ahead_keeps_to_the_budget_of_the_cache(
+    full_predictor: SlicePredictor, mr_volume: Volume, slices: int
+) -> None:
+    ample = _corrected(full_predictor, mr_volume)
+    one = ample.cached_bytes // COUNT
+    fast = _as_on_cuda(full_predictor)
+    session = VolumeSession(fast, mr_volume, stop_rule=StopRule.never(), cache_budget=CacheBudget(slices * one, 0))
+    session.add_box("one", K, (20, 15, 12), (50, 40, 12))
+    for _ in session.propagate("one"):
+        kept = _bytes_in_memory(session)
+        assert kept == session.cached_bytes, "what is counted is what is held"
+        assert kept <= (slices + 2 * fast.batch_size + 2) * one, "the budget, and two batches on their way"
+    assert _bytes_in_memory(session) <= slices * one
+    fresh = VolumeSession(full_predictor, mr_volume, stop_rule=StopRule.never())
+    fresh.add_box("one", K, (20, 15, 12), (50, 40, 12))
+    list(fresh.propagate("one"))
+    assert _iou(session.mask("one"), fresh.mask("one")) >= 0.999
+
+
+def _bytes_in_memory(session: VolumeSession) -> int:
+    """Of the storages behind all features that the session holds: a part of a larger batch counts as the batch."""
+    store = session._store
+    held = [entry.features for entry in store._arriving.values()]
+    maps = [entry for value in [*store._cache._near.values(), *held] for entry in _tensors(value)]
+    return sum({entry.untyped_storage().data_ptr(): entry.untyped_storage().nbytes() for entry in maps}.values())
+
+
+def _tensors(value) -> list[torch.Tensor]:
+    if isinstance(value, SliceFeatures):
+        return value.maps()
+    boundary = [] if value.boundary is None else [value.boundary.features, value.boundary.logits]
+    return [value.embedding, *boundary]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
@@ -46,6 +47,20 @@ def best_device() -> torch.device:
     return torch.device("cpu")
 
 
+@dataclass(frozen=True)
+class ArrivingFeatures:
+    """Features of one slice that another stream may still be computing; `done` None: they are there."""
+
+    features: SliceFeatures
+    done: torch.cuda.Event | None = None
+
+    def wait(self) -> SliceFeatures:
+        """Let the current stream, not the host, wait for them."""
+        if self.done is not None:
+            torch.cuda.current_stream().wait_event(self.done)
+        return self.features
+
+
 class SlicePredictor:
     """Runs the network on slices. Everything it returns lies on `device`.
 
@@ -86,6 +101,10 @@ class SlicePredictor:
         self.runner = StepRunner(self.network, self.device, step_mode or StepMode.default(self.device))
         self._mean = torch.tensor(_MEAN, device=self.device).view(1, 3, 1, 1)
         self._std = torch.tensor(_STD, device=self.device).view(1, 3, 1, 1)
+        self._encoding_stream: torch.cuda.Stream | None = None
+        if self.device.type == "cuda":
+            self._encoding_stream = torch.cuda.Stream(self.device)
+            self._encoding_stream.wait_stream(torch.cuda.current_stream(self.device))
         self._releases: list[Callable[[], None]] = []
 
     def on_low_memory(self, release: Callable[[], None]) -> Callable[[], None]:
@@ -154,6 +173,20 @@ class SlicePredictor:
                     raise
                 self.batch_size = max(1, len(batch) // 2)
         return features
+
+    def encode_ahead(self, images: Sequence[np.ndarray]) -> list[ArrivingFeatures]:
+        """As `encode_slices`, on CUDA beside what is being tracked, whose many small kernels leave a card half idle."""
+        if self._encoding_stream is None:
+            return [ArrivingFeatures(features) for features in self.encode_slices(images)]
+        using = torch.cuda.current_stream(self.device)
+        with torch.cuda.stream(self._encoding_stream):
+            encoded = self.encode_slices(images)
+            done = torch.cuda.Event()
+            done.record()
+        for features in encoded:
+            for maps in features.maps():
+                maps.record_stream(using)  # its memory is not given away while the other stream reads it
+        return [ArrivingFeatures(features, done) for features in encoded]
 
     def prepare(self, images: Sequence[np.ndarray]) -> Tensor:
         """Network input [N, 3, S, S] from slices in 0..1: stretched to the square, three channels, normalized."""

@@ -14,7 +14,7 @@ from ..network.features import BoundaryMaps, SliceFeatures
 from ..volume import intensity
 from ..volume.planes import SliceAxis, SlicePlane
 from .features_cache import CacheBudget, TieredCache
-from .predictor import SlicePredictor
+from .predictor import ArrivingFeatures, SlicePredictor
 
 if TYPE_CHECKING:
     from ..volume.images import Volume
@@ -69,13 +69,15 @@ class SliceFeatureStore:
         self._cache: TieredCache[SliceFeatures | _AdaptedMaps] = TieredCache(
             predictor.device, budget or CacheBudget.default(predictor.device)
         )
-        self._forget = predictor.on_low_memory(self._cache.release_device)
+        self._arriving: dict[_Key, ArrivingFeatures] = {}
+        self._forget = predictor.on_low_memory(self._release)
         self.encoded_count = 0
 
     @property
     def cached_bytes(self) -> int:
         """Bytes kept now, on the device and in host memory."""
-        return self._cache.device_bytes + self._cache.host_bytes
+        arriving = sum(entry.features.nbytes for entry in self._arriving.values())
+        return self._cache.device_bytes + self._cache.host_bytes + arriving
 
     def plane(self, axis: SliceAxis) -> SlicePlane:
         return self._planes[axis]
@@ -85,24 +87,32 @@ class SliceFeatureStore:
         plane = self._planes[axis]
         return intensity.apply(plane.extract(self._volume.array, plane.order(position)), self._window)
 
-    def has_raw(self, axis: SliceAxis, positions: Sequence[int]) -> bool:
-        """Whether encoding ahead would encode nothing for these positions."""
-        return not self._missing(axis, positions)
-
-    def prefetch(self, axis: SliceAxis, positions: Sequence[int]) -> None:
-        """Encode the slices that these positions need and that are not cached, in batches."""
-        self._encode(axis, self._missing(axis, positions))
-
-    def _missing(self, axis: SliceAxis, positions: Sequence[int]) -> list[int]:
-        """Slices that these positions need and that are not cached."""
+    def missing(self, axis: SliceAxis, positions: Sequence[int]) -> list[int]:
+        """Slices that these positions need and that are neither kept nor on their way, in this order."""
         radius = self._predictor.network.adapter_radius
         wanted: list[int] = []
         for position in positions:
             if _Key(axis, position, True) in self._cache:
                 continue
-            window = self._window_of(axis, position, radius)
-            wanted += [near for near in window if near not in wanted and _Key(axis, near, False) not in self._cache]
-        return wanted
+            wanted += [near for near in self._window_of(axis, position, radius) if near not in wanted]
+        keys = {position: _Key(axis, position, False) for position in wanted}
+        return [at for at, key in keys.items() if key not in self._cache and key not in self._arriving]
+
+    def prefetch(self, axis: SliceAxis, positions: Sequence[int]) -> None:
+        """Encode the slices that these positions need and that are not cached, in batches; see `settle`."""
+        wanted = self.missing(axis, positions)
+        size = self._predictor.batch_size
+        for first in range(0, len(wanted), size):
+            batch = wanted[first : first + size]
+            encoded = self._predictor.encode_ahead([self.image(axis, position) for position in batch])
+            self.encoded_count += len(batch)
+            self._arriving.update(zip((_Key(axis, at, False) for at in batch), encoded, strict=True))
+
+    def settle(self) -> None:
+        """Put what was encoded ahead and not used under the cache's budget."""
+        while self._arriving:
+            key, arriving = self._arriving.popitem()
+            self._cache.put(key, arriving.wait())
 
     def features(self, axis: SliceAxis, position: int) -> SliceFeatures:
         """Features of one slice, batch size 1: embedding after the adapter, boundary maps if the network has them."""
@@ -121,11 +131,12 @@ class SliceFeatureStore:
 
     def clear(self) -> None:
         """Give back the memory; features are computed again when needed."""
+        self._arriving.clear()
         self._cache.clear()
 
     def close(self) -> None:
         """Give back the memory for good."""
-        self._cache.clear()
+        self.clear()
         self._forget()
 
     def _window_of(self, axis: SliceAxis, position: int, radius: int) -> list[int]:
@@ -134,10 +145,23 @@ class SliceFeatureStore:
         return [min(max(position + offset, 0), last) for offset in range(-radius, radius + 1)]
 
     def _raw(self, axis: SliceAxis, positions: Sequence[int]) -> dict[int, SliceFeatures]:
-        found = {position: self._cache.get(_Key(axis, position, False)) for position in positions}
+        found = {position: self._kept(_Key(axis, position, False)) for position in positions}
         missing = [position for position, value in found.items() if value is None]
         found.update(self._encode(axis, missing))
         return found
+
+    def _kept(self, key: _Key) -> SliceFeatures | None:
+        arriving = self._arriving.pop(key, None)
+        if arriving is None:
+            return self._cache.get(key)
+        features = arriving.wait()
+        self._cache.put(key, features)
+        return features
+
+    def _release(self) -> None:
+        """Take everything off the device."""
+        self._arriving.clear()
+        self._cache.release_device()
 
     def _encode(self, axis: SliceAxis, positions: Sequence[int]) -> dict[int, SliceFeatures]:
         if not positions:
@@ -156,5 +180,6 @@ class SliceFeatureStore:
         # A clamped entry repeats its neighbor and is masked out.
         inside = [entry == position + offset - middle for offset, entry in enumerate(near)]
         valid = torch.tensor([inside], device=embeddings.device)
-        embedding = network.contextualize(embeddings, valid)[:, middle]
+        # Cloned: a part of the window would keep all of it in memory.
+        embedding = network.contextualize(embeddings, valid)[:, middle].clone()
         return _AdaptedMaps(embedding, network.detect_boundary(embedding, raw))
