@@ -143,10 +143,11 @@ def dry_run(config: TrainConfig, chosen: ChosenCases, device: torch.device, fold
 
 
 def _some_cases(cases: Sequence[LabeledCase], device: torch.device, folder: Path) -> tuple[CaseStore, list[Unusable]]:
+    """Cases from all over the list, for what a data set begins with is not what it is like."""
     store, unusable = CaseStore(), []
     started = time.monotonic()
-    for case in cases:
-        if store.cases and (time.monotonic() - started > READING_SECONDS or len(store.cases) == MOST_CASES):
+    for case in cases[:: -(-len(cases) // MOST_CASES) or 1]:
+        if store.cases and time.monotonic() - started > READING_SECONDS:
             break
         try:
             store.cases.append(place_case(read_case(single_channel(case, folder / "channels")), device))
