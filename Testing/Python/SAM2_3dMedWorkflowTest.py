@@ -51,6 +51,17 @@ class SAM2_3dMedWorkflowTest(tools.ToolTest):  # noqa: N801
         self.waitFor(lambda: len(self.controller.prompts) == 1, "the prompt comes back with the redo")
         self.assertTrue((self.voxels() == after).all())
 
+    def test_undoBeforeTheAnswerTakesBackThatPromptOnly(self):
+        i, j, k = self.middleOf(LIVER)
+        self.click((i, j, k))
+        before = self.voxels()
+        self.click((i, j, k + 2), wait=False)
+        self.assertEqual(len(self.controller.prompts), 2)
+        self.editor.undo()
+        self.waitFor(lambda: len(self.controller.prompts) == 1, "the prompt goes with the undo")
+        self.waitUntilDone()
+        self.assertTrue((self.voxels() == before).all())
+
     def test_aPromptThatChangesNoVoxelIsUndoneToo(self):
         i, j, k = self.middleOf(LIVER)
         self.click((i, j, k))
