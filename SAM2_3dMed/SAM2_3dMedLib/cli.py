@@ -168,6 +168,7 @@ def benchmark(
     ] = None,
     device: DeviceOption = DeviceName.AUTO,
     dtype: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
+    reference_dtype: Annotated[str, typer.Option(help="The same of SAM2VideoPredictor; auto is ours.")] = "auto",
     repeats: Annotated[int, typer.Option(min=1, help="Turns after the warm-up; medians are given.")] = 3,
     span: Annotated[
         list[int] | None, typer.Option(help="Slices an object spans, for the plot of cost; may repeat.")
@@ -190,6 +191,7 @@ def benchmark(
         box=box,
         device=Device(device.value),
         dtype=dtype,
+        reference_dtype=reference_dtype,
         repeats=repeats,
         spans=tuple(span or ()),
         with_reference=reference,

@@ -79,7 +79,7 @@ def test_it_runs_with_torch_numpy_and_sam2_alone_and_writes_all_files(tmp_path: 
 def test_random_masks_are_neither_empty_nor_full_and_agree_with_the_predictor() -> None:
     network = random_network("nano", 128)
     predictor = SlicePredictor(network, "cpu", torch.float32)
-    agreement = agreement_of(network, predictor, phantom_scene(6, 96))
+    agreement = agreement_of(network, predictor, phantom_scene(6, 96), torch.float32)
     assert 0.02 < agreement.foreground < 0.95
     assert agreement.dice >= 0.9999
     assert agreement.logit_error < 1e-4
@@ -91,7 +91,7 @@ def test_a_disagreement_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     predictor = SlicePredictor(network, "cpu", torch.float32)
     original = VolumeSession.mask
     monkeypatch.setattr(VolumeSession, "mask", lambda self, name: original(self, name)[::-1].copy())
-    agreement = agreement_of(network, predictor, phantom_scene(6, 96))
+    agreement = agreement_of(network, predictor, phantom_scene(6, 96), torch.float32)
     assert agreement.dice < 0.9999
     assert agreement.worst_slice_dice < 0.999
 
@@ -120,6 +120,7 @@ def test_the_plot_has_a_line_for_each_volume() -> None:
     [
         (["--size", "gigantic"], "choose from nano, tiny"),
         (["--dtype", "float8"], "choose from auto"),
+        (["--reference-dtype", "int8"], "choose from auto"),
         (["--image-size", "100"], "multiple of 32"),
         (["--slices", "2"], "at least 4 slices"),
         (["--span", "900"], "other --spans"),

@@ -43,6 +43,7 @@ class BenchmarkRequest:
         image: a volume file instead of the phantom.
         box: corners of a box on one K slice of the image, six voxel numbers as text; None: where organs often are.
         dtype: a key of `PRECISIONS`.
+        reference_dtype: likewise, of the reference; "auto" is the same as ours.
         spans: slices that an object spans, for the plot of cost; empty: no plot.
         with_reference: run `SAM2VideoPredictor` too.
     """
@@ -57,6 +58,7 @@ class BenchmarkRequest:
     box: str | None = None
     device: Device = Device.AUTO
     dtype: str = "auto"
+    reference_dtype: str = "auto"
     repeats: int = 3
     spans: tuple[int, ...] = ()
     with_reference: bool = True
@@ -98,8 +100,9 @@ def _check(request: BenchmarkRequest) -> None:
     unknown = [size for size in request.sizes if size not in SIZE_NAMES]
     if unknown:
         raise UserError(f"There is no network size '{unknown[0]}'; choose from {', '.join(SIZE_NAMES)}.")
-    if request.dtype not in PRECISIONS:
-        raise UserError(f"The precision '{request.dtype}' is not known; choose from {', '.join(PRECISIONS)}.")
+    for dtype in (request.dtype, request.reference_dtype):
+        if dtype not in PRECISIONS:
+            raise UserError(f"The precision '{dtype}' is not known; choose from {', '.join(PRECISIONS)}.")
     if request.repeats < 1:
         raise UserError("Nothing is measured with less than one repeat; give --repeats 1 or more.")
     if any(count < 4 for count in (*request.slices, request.side // 16)):
@@ -118,17 +121,17 @@ def _check(request: BenchmarkRequest) -> None:
 
 def _subjects(request: BenchmarkRequest) -> Iterator[Subject]:
     """One network at a time: large ones at once would not leave the memory as it is in use."""
-    device, dtype = request.device.value, PRECISIONS[request.dtype]
+    computing = request.device.value, PRECISIONS[request.dtype], PRECISIONS[request.reference_dtype]
     for image_size in request.image_sizes:
         if request.weights is not None or not request.sizes:
             network, name = trained_network(request.weights, image_size)
-            yield Subject(network, name, device, dtype)
+            yield Subject(network, name, *computing)
         for size in request.sizes:
             if size == BUNDLED_SIZE:
                 network, name = trained_network(None, image_size)
             else:
                 network, name = random_network(size, image_size), "random"
-            yield Subject(network, name, device, dtype)
+            yield Subject(network, name, *computing)
 
 
 def _cost(
@@ -208,6 +211,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--box")
     parser.add_argument("--device", type=Device, choices=list(Device), default=Device.AUTO)
     parser.add_argument("--dtype", default=BenchmarkRequest.dtype)
+    parser.add_argument("--reference-dtype", default=BenchmarkRequest.reference_dtype)
     parser.add_argument("--repeats", type=int, default=BenchmarkRequest.repeats)
     parser.add_argument("--span", action="append", type=int, default=[])
     parser.add_argument("--no-reference", action="store_true")
@@ -230,6 +234,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         box=options.box,
         device=options.device,
         dtype=options.dtype,
+        reference_dtype=options.reference_dtype,
         repeats=options.repeats,
         spans=tuple(options.span),
         with_reference=not options.no_reference,

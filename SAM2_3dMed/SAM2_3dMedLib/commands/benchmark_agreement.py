@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from ..network.model import SAM23dMed
 from ..propagation.policies import Sam2MemoryPolicy
@@ -31,20 +32,23 @@ class Agreement:
     logit_error: float
 
 
-def agreement_of(network: SAM23dMed, predictor: SlicePredictor, scene: Scene) -> Agreement:
+def agreement_of(
+    network: SAM23dMed, predictor: SlicePredictor, scene: Scene, reference_dtype: torch.dtype
+) -> Agreement:
     """One box, propagated in both directions by both. Each direction of the reference has a state of its own: in a
     shared one its second direction would see memories of the first.
 
     Args:
         network: plain SAM2, for both.
-        predictor: says device and precision.
+        predictor: says our device and precision.
+        reference_dtype: the reference's precision.
     """
     ours = SlicePredictor(network, predictor.device, predictor.dtype)
     session = session_to_both_ends(ours, scene.volume, Sam2MemoryPolicy())
     session.add_box("object", AXIS, *scene.box)
     follow(session, "object")
     found, found_logits = session.mask("object"), session.logits("object")
-    reference = reference_on(network, ours, scene)
+    reference = reference_on(network, ours, scene, reference_dtype)
     theirs = np.zeros_like(found)
     errors: list[float] = []
     spread: list[float] = []

@@ -13,7 +13,7 @@ from ..propagation.predictor import SlicePredictor
 from ..propagation.session import VolumeSession
 from .benchmark_agreement import Agreement, agreement_of
 from .benchmark_clock import MemoryWatch, median, seconds_of
-from .benchmark_reference import reference_on
+from .benchmark_reference import Reference, reference_on
 from .benchmark_scene import AXIS, Scene, without_parts
 from .benchmark_steps import follow, session_to_both_ends
 
@@ -60,6 +60,7 @@ class Measurement:
     slices: int
     device: str
     dtype: str
+    reference_dtype: str
     steps: tuple[StepTime, ...]
     memory: Memory
     reference_memory: Memory | None
@@ -92,12 +93,16 @@ class _Clock:
 
 @dataclass(frozen=True)
 class Subject:
-    """What is measured: a network with its origin ("random", or weights' name), on a device, in a precision."""
+    """What is measured: a network with its origin ("random", or weights' name), on a device, in a precision.
+
+    `dtype` None: the device's own; `reference_dtype` None: the same as ours.
+    """
 
     network: SAM23dMed
     weights: str
     device: str
     dtype: torch.dtype | None
+    reference_dtype: torch.dtype | None = None
 
 
 def measure(subject: Subject, scene: Scene, repeats: int, with_reference: bool) -> Measurement:
@@ -108,6 +113,7 @@ def measure(subject: Subject, scene: Scene, repeats: int, with_reference: bool) 
     """
     predictor = SlicePredictor(subject.network, subject.device, subject.dtype)
     plain = without_parts(subject.network)
+    reference_dtype = subject.reference_dtype or predictor.dtype
     clock, memory, reference_memory = _Clock(predictor.device), None, None
     cached = 0
     for turn in range(repeats + 1):
@@ -118,10 +124,10 @@ def measure(subject: Subject, scene: Scene, repeats: int, with_reference: bool) 
         memory = Memory(watch.device_bytes, watch.host_bytes)
         if with_reference:
             watch = MemoryWatch(predictor.device)
-            _reference_turn(plain, predictor, scene, clock)
+            _reference_turn(reference_on(plain, predictor, scene, reference_dtype), scene, clock)
             reference_memory = Memory(watch.device_bytes, watch.host_bytes)
     assert memory is not None
-    agreement = agreement_of(plain, predictor, scene) if with_reference else None
+    agreement = agreement_of(plain, predictor, scene, reference_dtype) if with_reference else None
     return Measurement(
         network=subject.network.config.name,
         weights=subject.weights,
@@ -130,6 +136,7 @@ def measure(subject: Subject, scene: Scene, repeats: int, with_reference: bool) 
         slices=scene.slice_count,
         device=device_name(predictor.device),
         dtype=str(predictor.dtype).removeprefix("torch."),
+        reference_dtype=str(reference_dtype).removeprefix("torch."),
         steps=clock.steps(),
         memory=memory,
         reference_memory=reference_memory,
@@ -182,9 +189,8 @@ def _our_turn(predictor: SlicePredictor, scene: Scene, clock: _Clock) -> int:
     return cached
 
 
-def _reference_turn(network: SAM23dMed, predictor: SlicePredictor, scene: Scene, clock: _Clock) -> None:
+def _reference_turn(reference: Reference, scene: Scene, clock: _Clock) -> None:
     """The same steps; preparing all images is not counted, which the predictor does when it opens a video."""
-    reference = reference_on(network, predictor, scene)
     state = reference.state()
     clock.run_theirs(FIRST_CLICK, lambda: reference.add_click(state, 1, scene.click))
     clock.run_theirs(NEXT_CLICK, lambda: reference.add_click(state, 1, scene.box[0]))

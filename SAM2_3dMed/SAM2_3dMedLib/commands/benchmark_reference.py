@@ -27,14 +27,18 @@ from .benchmark_scene import AXIS, Scene
 class Reference:
     """The predictor and the images of one volume. Positions are in anatomical order, as its frames."""
 
-    def __init__(self, network: SAM23dMed, predictor: SlicePredictor, store: SliceFeatureStore) -> None:
+    def __init__(
+        self, network: SAM23dMed, predictor: SlicePredictor, store: SliceFeatureStore, dtype: torch.dtype
+    ) -> None:
         """
         Args:
             network: plain SAM2, as it was loaded; is moved to the device.
-            predictor: ours; says device and precision, and prepares the images.
+            predictor: ours; says the device, and prepares the images.
             store: of the volume.
+            dtype: float32, or what autocast converts to.
         """
         self._ours = predictor
+        self._dtype = dtype
         self._plane: SlicePlane = store.plane(AXIS)
         self._predictor = _predictor_on(network.to(predictor.device))
         positions = range(self._plane.slice_count)
@@ -97,17 +101,21 @@ class Reference:
     @contextmanager
     def _running(self) -> Iterator[None]:
         """As its users run it: one autocast for a whole run, which keeps the weights that it has converted."""
-        dtype, device = self._ours.dtype, self._ours.device.type
-        with torch.inference_mode(), torch.autocast(device, dtype=dtype, enabled=dtype != torch.float32):
+        device, reduced = self._ours.device.type, self._dtype != torch.float32
+        with (
+            torch.inference_mode(),
+            torch.autocast(device, dtype=self._dtype if reduced else None, enabled=reduced),
+        ):
             yield
 
     def _mask(self, logits: Tensor) -> np.ndarray:
         return self._plane.restore((logits[0, 0] > 0).cpu().numpy())
 
 
-def reference_on(network: SAM23dMed, predictor: SlicePredictor, scene: Scene) -> Reference:
+def reference_on(network: SAM23dMed, predictor: SlicePredictor, scene: Scene, dtype: torch.dtype) -> Reference:
     """A reference on a scene's volume, with the window that a session chooses; arguments as those of `Reference`."""
-    return Reference(network, predictor, SliceFeatureStore(predictor, scene.volume, window_from(None, scene.volume)))
+    store = SliceFeatureStore(predictor, scene.volume, window_from(None, scene.volume))
+    return Reference(network, predictor, store, dtype)
 
 
 def _predictor_on(network: SAM23dMed) -> Any:

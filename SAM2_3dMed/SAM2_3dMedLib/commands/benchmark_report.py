@@ -39,7 +39,7 @@ def markdown_of(report: Report) -> str:
     lines += [
         "",
         "Medians after one warm-up turn, both in one process, taking turns; 'predictor' is sam2's SAM2VideoPredictor "
-        "with the same weights, precision and prepared images (preparing them, part of its opening, is not counted). "
+        "with the same weights and prepared images (preparing them, part of its opening, is not counted). "
         "Both follow the object to both ends of the volume. Agreement: plain SAM2 in both, SAM2's memory policy, one "
         "box. Weights 'random': no anatomy, but the same work, and masks that two implementations must agree on.",
     ]
@@ -57,9 +57,9 @@ def markdown_of(report: Report) -> str:
 
 def _section(entry: Measurement) -> list[str]:
     lines = [
-        f"## {entry.network} at {entry.image_size} px ({entry.weights}), {entry.volume}, {entry.device}, {entry.dtype}",
+        f"## {entry.network} at {entry.image_size} px ({entry.weights}), {entry.volume}, {entry.device}",
         "",
-        "| step | ours | predictor | times faster |",
+        f"| step | ours ({entry.dtype}) | predictor ({entry.reference_dtype}) | times faster |",
         "|---|---:|---:|---:|",
     ]
     lines += [_step_row(step) for step in entry.steps]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from ..propagation.predictor import SlicePredictor
 from ..propagation.session import VolumeSession
 from ..volume.geometry import Geometry
 from ..volume.images import SegmentInfo, Volume, read_volume
@@ -30,6 +31,7 @@ from .output import (
 )
 from .picture import Sheet, draw_contact_sheet
 from .prompt_options import PromptedObject, PromptText, read_axis, read_prompts, read_slice_range
+from .upright_copy import upright_copy
 
 
 @dataclass(frozen=True)
@@ -101,8 +103,7 @@ def run_segment(request: SegmentRequest, console: Console) -> SegmentOutcome:
     for line in (f"{volume.name or request.image.name}: {size} voxels; {model}", *volume.notes):
         # Names of files and objects are no markup: "[/b]" is a legal one.
         console.print(line, markup=False, highlight=False, soft_wrap=True)
-    session = VolumeSession(predictor, volume, window=window)
-    masks = tuple(_segment_object(session, prompted, request, volume, console) for prompted in objects)
+    masks = _masks(request, volume, window, predictor, objects, console)
     segments = tuple(prompted.segment for prompted in objects)
     drawn = draw_contact_sheet(_sheet(volume, window, masks, objects))
     write_segments(request.output, masks, volume.geometry, segments)
@@ -138,13 +139,41 @@ def _reach(request: SegmentRequest, prompted: PromptedObject, geometry: Geometry
     return reach
 
 
+def _masks(
+    request: SegmentRequest,
+    volume: Volume,
+    window: Window,
+    predictor: SlicePredictor,
+    objects: Sequence[PromptedObject],
+    console: Console,
+) -> tuple[np.ndarray, ...]:
+    """The objects' masks, bool `[K, J, I]`, on the volume's grid."""
+    # Slices that the user has named are those of the file.
+    named = request.slice_range is not None or request.axis.strip().lower() in ("i", "j", "k")
+    copy = None if named else upright_copy(volume, [prompted.prompts for prompted in objects])
+    if copy is None:
+        session = VolumeSession(predictor, volume, window=window)
+        return tuple(
+            _segment_object(session, prompted, _reach(request, prompted, volume.geometry), console)
+            for prompted in objects
+        )
+    console.print(
+        "The image was resampled onto an oblique grid; the network sees it along the patient's axes (--axis K: as it "
+        "is).",
+        highlight=False,
+        soft_wrap=True,
+    )
+    session = VolumeSession(predictor, copy.volume, window=window)
+    moved = [replace(prompted, prompts=copy.prompts(prompted.prompts)) for prompted in objects]
+    return tuple(copy.mask_in_file(_segment_object(session, prompted, None, console)) for prompted in moved)
+
+
 def _segment_object(
-    session: VolumeSession, prompted: PromptedObject, request: SegmentRequest, volume: Volume, console: Console
+    session: VolumeSession, prompted: PromptedObject, reach: tuple[int, int] | None, console: Console
 ) -> np.ndarray:
     name = prompted.segment.name
     for prompt in prompted.prompts:
         session.add_prompt(name, prompt)
-    reach = _reach(request, prompted, volume.geometry)
     with _progress(console, name) as show:
         for update in session.propagate(name, slice_range=reach):
             show(update.done, update.total)

@@ -99,7 +99,7 @@ def run_dry(request: TrainRequest) -> DryRun:
     _require_device(request.device)
     require_writable(request.output)
     device = chosen_device(request.device.value)
-    return dry_run(config, chosen_cases(config.data, request.output), device, request.output)
+    return dry_run(config, _chosen(config, request.output), device, request.output)
 
 
 def run_train(request: TrainRequest, console: Console) -> TrainOutcome:
@@ -154,6 +154,20 @@ def _config_of(request: TrainRequest) -> TrainConfig:
     return replace(config, data=data, recipe=recipe)
 
 
+def _chosen(config: TrainConfig, output: Path) -> ChosenCases:
+    """The cases of the data sets that the recipe names, or of all."""
+    chosen = chosen_cases(config.data, output)
+    wanted = config.recipe.datasets
+    if not wanted:
+        return chosen
+    found = {case.dataset for case in (*chosen.train, *chosen.val)}
+    missing = sorted(set(wanted) - found)
+    if missing:
+        raise RecipeError(f"The data have no data set '{missing[0]}' of recipe.datasets; they have {', '.join(found)}.")
+    parts = (tuple(case for case in part if case.dataset in wanted) for part in (chosen.train, chosen.val))
+    return ChosenCases(*parts)
+
+
 def _require_device(device: Device) -> None:
     if device is Device.CUDA and not torch.cuda.is_available():
         raise UserError("This torch sees no CUDA device; use --device auto, or install a torch that fits the driver.")
@@ -167,7 +181,7 @@ def _trainer(
     """The cases that can be used, and a trainer that stands where the run is."""
     if not processes.first_of_host:
         processes.wait()
-    chosen = chosen_cases(config.data, request.output)
+    chosen = _chosen(config, request.output)
     prepared = prepare(chosen, request.output, quiet=not processes.first)
     if processes.first_of_host:
         processes.wait()

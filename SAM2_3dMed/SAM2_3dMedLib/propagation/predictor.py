@@ -191,9 +191,10 @@ class SlicePredictor:
     def prepare(self, images: Sequence[np.ndarray]) -> Tensor:
         """Network input [N, 3, S, S] from slices in 0..1: stretched to the square, three channels, normalized."""
         stacked = torch.from_numpy(np.stack([np.ascontiguousarray(image, np.float32) for image in images]))
-        if self.device.type == "cuda":
+        on_cuda = self.device.type == "cuda"
+        if on_cuda:
             stacked = stacked.pin_memory()  # from ordinary memory the copy would wait until the card is idle
-        pixels = stacked.to(self.device, non_blocking=True)[:, None]
+        pixels = stacked.to(self.device, non_blocking=on_cuda)[:, None]
         if pixels.shape[-2:] != (self.image_size, self.image_size):
             pixels = functional.interpolate(
                 pixels, size=(self.image_size,) * 2, mode="bilinear", align_corners=False, antialias=True

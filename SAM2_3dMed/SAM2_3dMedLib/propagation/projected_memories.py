@@ -80,7 +80,7 @@ class ProjectedMemories:
             self._batches.move_to_end(batch.versions)
             kept = batch.projected
             return ProjectedMemory(kept.keys[:, row : row + 1], kept.values[:, row : row + 1])
-        projected = self._reader.project(memory.features.to(self._device, non_blocking=True))
+        projected = self._reader.project(memory.features.to(self._device, non_blocking=self._device.type == "cuda"))
         self.keep((memory.version,), projected)
         return projected
 
@@ -109,7 +109,7 @@ class DevicePointers:
 
     def get(self, memory: SliceMemory) -> Tensor:
         if memory.version not in self._pointers:
-            self.keep((memory.version,), memory.pointer.to(self._device, non_blocking=True))
+            self.keep((memory.version,), memory.pointer.to(self._device, non_blocking=self._device.type == "cuda"))
         self._pointers.move_to_end(memory.version)
         return self._pointers[memory.version]
 

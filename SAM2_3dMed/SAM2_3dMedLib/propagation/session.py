@@ -279,6 +279,7 @@ class VolumeSession:
         """Give back all memory. The session must not be used afterwards."""
         self._states.clear()
         self._store.close()
+        self.predictor.runner.forget_memories()
 
     @property
     def encoded_count(self) -> int:

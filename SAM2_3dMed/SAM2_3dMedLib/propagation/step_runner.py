@@ -109,10 +109,14 @@ class StepRunner:
         self._pointers.keep(versions, outputs.pointer)
         return TrackedBatch(outputs, versions)
 
-    def release(self) -> None:
-        """Give back what can be computed again."""
+    def forget_memories(self) -> None:
+        """Give back the memories of slices, as when their session ends; what others need is projected again."""
         self._memories.clear()
         self._pointers.clear()
+
+    def release(self) -> None:
+        """Give back all that can be made again."""
+        self.forget_memories()
         self._buffers.clear()
         if self._graphed is not None:
             self._graphed.clear()
