@@ -17,6 +17,7 @@ from SAM2_3dMedLib.network.checkpoint import read_metadata
 from SAM2_3dMedLib.training.splits import read_folds
 
 PACKAGE = Path(__file__).resolve().parents[2] / "SAM2_3dMed"
+SAMPLES = PACKAGE.parent / "Resources" / "Samples"
 
 
 def _written(folder: Path, config: dict) -> Path:
@@ -112,6 +113,30 @@ def test_a_dry_run_tells_what_is_to_come_and_trains_nothing(msd_folder, small_co
     assert "stage 'clips': 1 clips" in said
     assert "can start" in said
     assert {path.name for path in (tmp_path / "run").iterdir()} == {"splits.json"}
+
+
+def test_a_manifest_has_splits_of_its_own_and_a_recipe_may_name_data_sets(small_config, tmp_path, capsys) -> None:
+    rows = [
+        ("train", "cord", "spinalcord_t2"),
+        ("train", "sarcoma", "sarcoma_mr"),
+        ("val", "cord", "spinalcord_t2"),
+        ("test", "cord", "spinalcord_t2"),
+    ]
+    with (tmp_path / "cases.csv").open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["split", "dataset", "case", "modality", "labels", "image", "label"])
+        for split, dataset, name in rows:
+            files = (f"{name}_img.nii.gz", f"{name}_lab.nii.gz")
+            writer.writerow([split, dataset, f"{name} {split}", "MR", '{"1": "it"}', *files])
+    small_config["data"] = {"path": "cases.csv", "root": str(SAMPLES), "fold": None}
+    small_config["recipe"]["datasets"] = ["cord"]
+    common = [_written(tmp_path, small_config), "--output", tmp_path / "run", "--dry-run"]
+    assert _train(*common) == 0
+    assert "cases: 1 to train, 1 to validate, 0 that cannot" in capsys.readouterr().out
+    small_config["recipe"]["datasets"] = ["cord", "spleen"]
+    _written(tmp_path, small_config)
+    assert _train(*common) == 2
+    assert "no data set 'spleen'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

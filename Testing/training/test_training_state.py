@@ -143,6 +143,7 @@ def test_processes_draw_differently_and_each_finds_its_own_draws_again(tmp_path,
 
 def test_the_log_of_a_killed_run_loses_what_its_state_does_not_have(tmp_path) -> None:
     log = RunLog(tmp_path / "log.jsonl")
+    log.path.write_text('{"step": 1, "to{"step": 1, "total": 0.5}\n')  # two halves, as older versions left them
     for step in range(1, 7):
         log.write({"step": step, "total": np.nan if step == 2 else 0.5})
         if step in (2, 4, 6):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import signal
 import threading
@@ -17,8 +15,7 @@ import torch
 from rich.console import Console
 
 from ..network.checkpoint import CheckpointMetadata, save_checkpoint
-from ..training.config import DEFAULT_WEIGHTS, EvaluationSection, TrainConfig, find_config, read_config
-from ..training.data_layouts import LabeledCase
+from ..training.config import DEFAULT_WEIGHTS, TrainConfig, find_config, read_config
 from ..training.distributed import Processes, join_processes
 from ..training.dry_run import DryRun, dry_run
 from ..training.loop import CLOSING_SECONDS, chosen_device
@@ -33,13 +30,9 @@ from ..training.trainer import RunFolders, Trainer
 from ..weights.manifest import resolve_weights
 from .engine import Device
 from .errors import UserError
-from .evaluate import EvaluateRequest, run_evaluate
 from .output import require_writable
 from .tables import write_text
-from .train_table import table_rows, write_table
-
-_MANIFEST_COLUMNS = ("split", "dataset", "case", "modality", "labels", "spacing_source", "image", "label")
-BEST_FILE, FINAL_FILE, MANIFEST_FILE = "best.safetensors", "final.safetensors", "val.csv"
+from .train_evaluation import BEST_FILE, FINAL_FILE, evaluate_fold, write_manifest
 
 
 @dataclass(frozen=True)
@@ -125,13 +118,13 @@ def run_train(request: TrainRequest, console: Console) -> TrainOutcome:
     step, finished = trainer.state.progress.step, trainer.finished
     if processes.first:
         _write_final(trainer, folder, config, chosen)
-        write_text(folder / MANIFEST_FILE, _manifest_of(chosen.val))
+        write_manifest(folder, chosen.val)
     _close(trainer)
     processes.wait()
     processes.close()
     table = None
     if finished and chosen.val and config.evaluation.protocols:
-        table = _evaluate(folder, chosen, config.evaluation, request.device, console, processes)
+        table = evaluate_fold(folder, chosen.val, config.evaluation, request.device, console, processes)
     return TrainOutcome(folder, finished, step, time.monotonic() - started, processes.first, table)
 
 
@@ -251,47 +244,3 @@ def _close(trainer: Trainer) -> None:
     for sink in trainer.sinks:
         if isinstance(sink, TensorBoardLog):
             sink.close()
-
-
-def _evaluate(
-    folder: Path,
-    chosen: ChosenCases,
-    section: EvaluationSection,
-    device: Device,
-    console: Console,
-    processes: Processes,
-) -> str | None:
-    """Evaluate on the fold's validation cases; every process takes its share of them."""
-    best = section.weights == "best" and (folder / BEST_FILE).is_file()  # a validation that met no object leaves none
-    weights = folder / (BEST_FILE if best else FINAL_FILE)
-    rows = []
-    for protocol in section.protocols:
-        output = folder / "evaluation" / protocol
-        request = EvaluateRequest(
-            manifest=folder / MANIFEST_FILE,
-            root=Path(),
-            output=output,
-            protocol=Protocol(protocol),
-            weights=str(weights),
-            limit=section.limit,
-            window=section.window,
-            device=device,
-        )
-        page = run_evaluate(request, console)
-        if page is not None:
-            rows += table_rows(protocol, output / "objects.csv")
-    if not processes.first:
-        return None
-    evaluated = len(chosen.val) if section.limit is None else min(section.limit, len(chosen.val))
-    return write_table(folder, rows, {"weights": weights.name, "cases": evaluated})
-
-
-def _manifest_of(cases: tuple[LabeledCase, ...]) -> str:
-    table = io.StringIO(newline="")
-    writer = csv.writer(table)
-    writer.writerow(_MANIFEST_COLUMNS)
-    for case in cases:
-        labels = json.dumps({str(value): name for value, name in case.labels.items()})
-        files = [str(case.image.absolute()), str(case.label.absolute())]
-        writer.writerow(["val", case.dataset, case.case, case.modality, labels, case.spacing_source, *files])
-    return table.getvalue()

@@ -42,7 +42,7 @@ class RunLog:
         if not self.path.is_file():
             return
         lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
-        kept = [line for line in lines if line.endswith("\n") and _belongs(json.loads(line), progress)]
+        kept = [line for line in lines if line.endswith("\n") and _belongs(line, progress)]
         if kept != lines:
             write_text_whole(self.path, "".join(kept))
 
@@ -53,7 +53,11 @@ class RunLog:
             stream.write(json.dumps(_without_nan(facts)) + "\n")
 
 
-def _belongs(facts: Mapping[str, Any], progress: Progress) -> bool:
+def _belongs(line: str, progress: Progress) -> bool:
+    try:
+        facts = json.loads(line)
+    except ValueError:  # two halves of lines, as a killed run and its follower left them before version 0.3.0
+        return False
     return facts["step"] <= (progress.validated if "validation" in facts else progress.step)
 
 
