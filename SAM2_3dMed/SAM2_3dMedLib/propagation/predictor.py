@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -57,7 +57,7 @@ class ArrivingFeatures:
     def wait(self) -> SliceFeatures:
         """Let the current stream, not the host, wait for them."""
         if self.done is not None:
-            torch.cuda.current_stream().wait_event(self.done)
+            torch.cuda.current_stream(self.features.embedding.device).wait_event(self.done)
         return self.features
 
 
@@ -119,9 +119,10 @@ class SlicePredictor:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Inference mode and autocast. Never hold it over a generator's yield: both are states of the thread."""
+        """Inference mode, autocast, the card. Never hold it over a generator's yield: all are states of the thread."""
         reduced = self.dtype != torch.float32
         with (
+            torch.cuda.device(self.device) if self.device.type == "cuda" else nullcontext(),
             torch.inference_mode(),
             # No cache of converted weights: `reduced_copy` has converted them, and a CUDA graph must not refer to one.
             torch.autocast(
@@ -181,8 +182,7 @@ class SlicePredictor:
         using = torch.cuda.current_stream(self.device)
         with torch.cuda.stream(self._encoding_stream):
             encoded = self.encode_slices(images)
-            done = torch.cuda.Event()
-            done.record()
+            done = self._encoding_stream.record_event()
         for features in encoded:
             for maps in features.maps():
                 maps.record_stream(using)  # its memory is not given away while the other stream reads it

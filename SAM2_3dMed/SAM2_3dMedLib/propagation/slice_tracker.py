@@ -80,8 +80,7 @@ class _Transfer:
         self._host = [tensor.to("cpu", non_blocking=asynchronous) for tensor in tensors]
         self._done: torch.cuda.Event | None = None
         if asynchronous:
-            self._done = torch.cuda.Event()
-            self._done.record()
+            self._done = torch.cuda.current_stream(tensors[0].device).record_event()
 
     def row(self, number: int) -> list[Tensor]:
         """Row `number` of each tensor, when it has arrived."""
