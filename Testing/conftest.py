@@ -4,9 +4,13 @@ are any.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import SimpleITK as sitk  # noqa: N813  its customary name
+from scipy.spatial.transform import Rotation
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -34,3 +38,25 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("the labelled volumes of ../shared/data are not on this machine")
     return folder
+
+
+@pytest.fixture(scope="session")
+def oblique_copy() -> Callable[..., sitk.Image]:
+    """A function (image, degrees about the patient's x, y, z) that resamples an image, linearly and with its lowest
+    value around, onto the smallest turned grid of the same spacing that holds all of it.
+    """
+
+    def copy(image: sitk.Image, degrees: tuple[float, float, float]) -> sitk.Image:
+        spacing, size = np.array(image.GetSpacing()), np.array(image.GetSize())
+        turn = Rotation.from_euler("xyz", degrees, degrees=True).as_matrix()
+        directions = turn @ np.array(image.GetDirection()).reshape(3, 3)
+        corners = np.stack(np.meshgrid(*[(-0.5, count - 0.5) for count in size]), axis=-1).reshape(-1, 3)
+        places = np.array([image.TransformContinuousIndexToPhysicalPoint(corner.tolist()) for corner in corners])
+        middle = places.mean(axis=0)
+        count = np.ceil(np.ptp((places - middle) @ directions / spacing, axis=0) - 1e-6).astype(int)
+        origin = middle - directions @ (spacing * (count - 1) / 2)
+        lowest = float(sitk.GetArrayViewFromImage(image).min())
+        grid = (origin.tolist(), spacing.tolist(), directions.ravel().tolist(), lowest, image.GetPixelID())
+        return sitk.Resample(image, count.tolist(), sitk.Transform(3, sitk.sitkIdentity), sitk.sitkLinear, *grid)
+
+    return copy

@@ -1,0 +1,108 @@
+"""Volumes that were resampled onto an oblique grid: found by their padding, and set upright again.
+
+Such a file holds a box of anatomy along the patient's axes, tilted in a larger grid whose corners are padding. The
+network answers its tilted, reframed slices anew; set upright, the frame and the slices are nearly those of the file
+before (docs/geometry.md has the figures). Volumes that were acquired obliquely fill their own grid, and are never
+touched: their own slices are the sharpest there are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+import SimpleITK as sitk  # noqa: N813 - its customary name
+
+from .geometry import FloatArray, Geometry, affine_from_parts
+from .images import Volume
+from .planes import nearest_patient_axes
+
+# Degrees between an axis and the nearest patient axis. Below, the grids are the same but for a voxel or two; above,
+# "upright" is a guess.
+_LEAST_TURN, _MOST_TURN = 2.0, 40.0
+# Share of the content's surface that has to lie on the faces of an upright box, and how many times the share on the
+# faces of a box along the grid. A tilted box has (nearly) all of it there, a round body hardly any on either.
+_LEAST_SHARE, _LEAST_RATIO = 0.2, 2.5
+
+
+def upright_geometry(volume: Volume) -> Geometry | None:
+    """The grid along the patient's axes round what the volume holds, with its spacing and the order and the directions
+    of its axes; None unless the volume is an upright box in the padding of an oblique grid.
+    """
+    geometry = volume.geometry
+    angles = np.degrees(np.arccos(np.clip(np.abs(geometry.directions).max(axis=0), -1.0, 1.0)))
+    if not _LEAST_TURN <= angles.max() <= _MOST_TURN:
+        return None
+    turned = angles >= _LEAST_TURN  # an axis that is not has the same faces in both boxes
+    surface = _content_surface(volume.array)
+    if surface is None:
+        return None
+    axes, signs = nearest_patient_axes(geometry.ijk_to_ras)
+    directions = np.zeros((3, 3))
+    directions[axes, range(3)] = signs
+    spacing = np.asarray(geometry.spacing)
+    steps = geometry.to_ras(surface) @ directions / spacing  # in voxels of the upright grid
+    share = _share_on_faces(steps[:, turned])
+    if share < max(_LEAST_SHARE, _LEAST_RATIO * _share_on_faces(surface[:, turned])):
+        return None
+    low, high = steps.min(axis=0), steps.max(axis=0)
+    # The centers of tilted voxels reach the outer edge of the box, half a voxel beyond the centers of its own. Half a
+    # voxel too much on one side would shift all slices, which costs more than the tilt did.
+    count = np.maximum(np.round(high - low).astype(int) + np.where(turned, 0, 1), 1)
+    first = (low + high - (count - 1)) / 2
+    affine = affine_from_parts(directions @ (first * spacing), spacing, directions)
+    return Geometry(affine, tuple(count.tolist()))
+
+
+def resampled(volume: Volume, geometry: Geometry) -> Volume:
+    """The volume on another grid, by linear interpolation; where it has nothing, its corner's value."""
+    array = _on_grid(volume.array, volume.geometry, geometry, float(volume.array[0, 0, 0]))
+    return replace(volume, array=array, ijk_to_ras=geometry.ijk_to_ras)
+
+
+def mask_on(mask: npt.NDArray[np.bool_], source: Geometry, target: Geometry) -> npt.NDArray[np.bool_]:
+    """A mask [K, J, I] on the grid `source` as one on `target`: inside where linear interpolation says half or more."""
+    return _on_grid(mask.astype(np.float32), source, target, 0.0) >= 0.5
+
+
+def _content_surface(array: npt.NDArray) -> FloatArray | None:
+    """Voxels (i, j, k) [N, 3] where lines along the three axes enter and leave what is not padding; None where the
+    grid's corners differ, or nothing is left.
+    """
+    corners = array[np.ix_(*[[0, -1]] * 3)]
+    if (corners != corners[0, 0, 0]).any():  # NaN padding too: it equals nothing
+        return None
+    content = array != corners[0, 0, 0]
+    if not content.any():
+        return None
+    points = []
+    for axis in range(3):
+        met = np.argwhere(content.any(axis=axis))
+        for ends in (content.argmax(axis=axis), array.shape[axis] - 1 - np.flip(content, axis).argmax(axis=axis)):
+            points.append(np.insert(met, axis, ends[tuple(met.T)], axis=1))
+    return np.concatenate(points)[:, ::-1].astype(np.float64)
+
+
+def _share_on_faces(points: FloatArray) -> float:
+    """How many of the points [N, 2 or 3] lie within a voxel of a face of the box round them all."""
+    inner = np.minimum(points - points.min(axis=0), points.max(axis=0) - points)
+    return float((inner.min(axis=1) < 1.0).mean())
+
+
+def _on_grid(array: npt.NDArray, source: Geometry, target: Geometry, outside: float) -> npt.NDArray:
+    image = sitk.GetImageFromArray(array)
+    origin, spacing, directions = _itk_parts(source)
+    image.SetOrigin(origin)
+    image.SetSpacing(spacing)
+    image.SetDirection(directions)
+    parts = _itk_parts(target)
+    still = sitk.Transform(3, sitk.sitkIdentity)
+    moved = sitk.Resample(image, list(target.shape_ijk), still, sitk.sitkLinear, *parts, outside, image.GetPixelID())
+    return sitk.GetArrayFromImage(moved)
+
+
+def _itk_parts(geometry: Geometry) -> tuple[list[float], tuple[float, float, float], list[float]]:
+    """Origin, spacing and directions as ITK takes them (LPS)."""
+    lps = geometry.ijk_to_lps
+    return lps[:3, 3].tolist(), geometry.spacing, (lps[:3, :3] / np.asarray(geometry.spacing)).ravel().tolist()
