@@ -7,6 +7,9 @@ slicer = pytest.importorskip("slicer", reason="needs the wheel slicer-core in it
 
 import test_controller  # noqa: E402
 from SAM2_3dMedLib.slicer_side.controller_state import Phase  # noqa: E402
+from SAM2_3dMedLib.slicer_side.prompt_store import PromptStore  # noqa: E402
+from SAM2_3dMedLib.slicer_side.segment_writer import SegmentWriter  # noqa: E402
+from SAM2_3dMedLib.slicer_side.written_registry import WrittenRegistry  # noqa: E402
 from test_controller import CENTER, click_at, disk, paint  # noqa: E402
 
 bench, no_weights_needed = test_controller.bench, test_controller.no_weights_needed
@@ -88,6 +91,39 @@ def test_prompts_come_back_with_the_scene(bench):
     bench.controller.propagate()
     bench.run()
     assert bench.voxels("A").any(axis=(1, 2)).all()
+
+
+@pytest.fixture
+def another_session(bench):
+    """A hand painted on a slice, a box beside it was answered; the scene was saved, and loaded by another Slicer."""
+    view, (i, j, k) = bench.views["Axial"], CENTER
+    paint(bench, "A", (i - 8, i + 8, j - 8, j + 8, k + 1, k + 1))
+    view.drag(*(view.display_position(bench.world(*place)) for place in ((i - 8, j - 8, k), (i + 8, j + 8, k))))
+    bench.run()
+    bench.leave()
+    bench.client._objects.clear()
+    bench.writer = SegmentWriter(bench.target, WrittenRegistry(PromptStore(bench.scene).slice_sums))
+    bench.activate()
+    bench.run()
+    return bench
+
+
+def test_yesterdays_answer_can_be_made_smaller_today(another_session):
+    bench, (i, j, k) = another_session, CENTER
+    assert bench.voxels("A")[k, j, i]
+    click_at(bench, bench.views["Axial"], CENTER, shift=True)
+    assert not bench.voxels("A")[k, j, i]
+    assert bench.voxels("A")[k, j - 7, i - 7]
+    bench.undo()
+    assert bench.voxels("A")[k, j, i]
+
+
+def test_what_a_hand_painted_yesterday_is_not_erased_today(another_session):
+    bench, (i, j, k) = another_session, CENTER
+    bench.views["Axial"].node.JumpSliceByOffsetting(*bench.world(i, j, k + 1))
+    before = bench.voxels("A")[k + 1]
+    click_at(bench, bench.views["Axial"], (i, j, k + 1), shift=True)
+    assert (bench.voxels("A")[k + 1] == before).all()
 
 
 def test_a_note_about_a_prompt_stays_until_the_prompts_change_and_no_longer(bench):

@@ -8,6 +8,7 @@ slicer = pytest.importorskip("slicer", reason="needs the wheel slicer-core in it
 import mrml  # noqa: E402
 from SAM2_3dMedLib.propagation.prompts import BoxPrompt, MaskPrompt, PointPrompt  # noqa: E402
 from SAM2_3dMedLib.slicer_side.prompt_store import PromptStore, StoredPrompt  # noqa: E402
+from SAM2_3dMedLib.slicer_side.slice_sums import SliceSums  # noqa: E402
 from SAM2_3dMedLib.volume.planes import SliceAxis  # noqa: E402
 
 POINT = PointPrompt(SliceAxis.K, (4.5, 6.0, 3.0), True)
@@ -59,6 +60,9 @@ def test_a_saved_scene_brings_the_prompts_back_also_into_a_scene_that_holds_othe
     store.add(segmentation, one, volume, POINT)
     store.add(segmentation, one, volume, mask_prompt())
     store.set_checked(segmentation, one, {5, 3})
+    store.set_slice_sums(segmentation, one, SliceSums(2, {3: 11, 4: 12}))
+    store.add(segmentation, one, volume, NEGATIVE)
+    store.pop(segmentation, one)  # what is stored beside the prompts stays when they change
     store.add(segmentation, two, volume, NEGATIVE)
     path = tmp_path / "scene.mrml"
     for node in (segmentation, volume):
@@ -83,6 +87,8 @@ def test_a_saved_scene_brings_the_prompts_back_also_into_a_scene_that_holds_othe
     assert [stored.prompt for stored in store.prompts(loaded[0], one)] == [POINT, mask_prompt()]
     assert [stored.prompt for stored in store.prompts(loaded[0], two)] == [NEGATIVE]
     assert store.checked_slices(loaded[0], one) == {3, 5}
+    assert store.slice_sums(loaded[0], one) == SliceSums(2, {3: 11, 4: 12})
+    assert store.slice_sums(loaded[0], two) is None
     assert set(store.segments(loaded[0])) == {one, two}
     assert store.volume_node(loaded[0], one).GetName() == "CT"
 

@@ -11,6 +11,7 @@ import mrml  # noqa: E402
 from SAM2_3dMedLib.slicer_side.segment_targets import EditorLogicTarget  # noqa: E402
 from SAM2_3dMedLib.slicer_side.segment_writer import SegmentWriter, TargetGone, WriteMode, WriteRefused  # noqa: E402
 from SAM2_3dMedLib.slicer_side.volume_source import read_volume_source  # noqa: E402
+from SAM2_3dMedLib.slicer_side.written_registry import WrittenRegistry  # noqa: E402
 
 I, J, K = 0, 1, 2  # noqa: E741
 SHAPE = (10, 24, 32)  # K, J, I
@@ -179,6 +180,16 @@ def test_intensity_range_is_respected(bench):
     bench.editor.SetSourceVolumeIntensityMaskRange(low, high)
     bench.write(bench.one, (K, 3, disk(K)))
     assert np.array_equal(bench.voxels(bench.one)[3], disk(K) & (values >= low) & (values <= high))
+
+
+def test_an_editor_goes_on_where_another_one_stopped(bench):
+    registry = WrittenRegistry()
+    first, second = SegmentWriter(bench.target, registry), SegmentWriter(bench.target, registry)
+    for writer, mask in ((first, disk(K)), (second, disk(K, slice(5, 9)))):
+        writer.begin_action(bench.segmentation, bench.one, bench.source)
+        writer.write_slice(K, 3, mask)
+        writer.end_action()
+    assert (bench.voxels(bench.one)[3] == disk(K, slice(5, 9))).all()
 
 
 def test_only_the_crop_is_handed_to_the_editor(bench):

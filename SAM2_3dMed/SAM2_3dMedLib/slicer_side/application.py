@@ -15,6 +15,7 @@ from .segment_targets import ScriptedEffectTarget
 from .segment_writer import SegmentWriter
 from .slice_view import slice_view_of_widget
 from .worker_client import WorkerClient
+from .written_registry import WrittenRegistry
 
 MODULES = ("SAM2_3dMed", "SegmentEditorSAM2_3dMed")
 
@@ -25,11 +26,13 @@ class Application:
     def __init__(self) -> None:
         scheduler = QtScheduler()
         self.scheduler = scheduler
+        store = PromptStore(slicer.mrmlScene)
+        self._written = WrittenRegistry(store.slice_sums)
         self.controller = Controller(
             slicer.mrmlScene,
             WorkerClient(scheduler=scheduler),
             scheduler,
-            PromptStore(slicer.mrmlScene),
+            store,
             lambda moved, deleted: PromptMarkups(slicer.mrmlScene, moved, deleted),
             missing_packages,
         )
@@ -104,7 +107,7 @@ class Application:
             self._owner = owner
             owner.became_owner()
         if owner not in self._writers:
-            self._writers[owner] = SegmentWriter(ScriptedEffectTarget(owner.scriptedEffect))
+            self._writers[owner] = SegmentWriter(ScriptedEffectTarget(owner.scriptedEffect), self._written)
         settings = settings_in_scene(slicer.mrmlScene)
         if settings is not None:
             self.controller.set_settings(settings)

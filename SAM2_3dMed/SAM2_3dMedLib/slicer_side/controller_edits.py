@@ -7,12 +7,10 @@ the effect is active again the checksums are compared. Both go slice by slice in
 from __future__ import annotations
 
 import time
-import zlib
 from collections.abc import Iterator
 
-import numpy as np
-
 from .controller_state import ObjectKey
+from .slice_sums import checksum_of
 
 TURN_SECONDS = 0.01
 PAUSE_MS = 15
@@ -57,10 +55,13 @@ class EditWatch:
                 del self._known[key]
 
     def _remember(self, key: ObjectKey, axis: int) -> Iterator[None]:
-        sums = self._known[key][1]
+        sums, ours = self._known[key][1], {}
         for index, checksum in self._controller.slice_checksums(key, axis, checksum_of):
             sums[index] = checksum
+            if self._controller.is_ours(key, axis, index, checksum):
+                ours[index] = checksum
             yield
+        self._controller.store_slice_sums(key, axis, ours)
 
     def _compare(self, key: ObjectKey, axis: int, before: dict[int, int]) -> Iterator[None]:
         now: dict[int, int] = {}
@@ -89,8 +90,3 @@ class EditWatch:
         if self._pass is not None and not self._scheduled:
             self._scheduled = True
             self._controller.scheduler.call_later(PAUSE_MS, self._turn)
-
-
-def checksum_of(mask: np.ndarray) -> int:
-    """Checksum of a slice (bool [rows, columns])."""
-    return zlib.crc32(np.packbits(mask).tobytes())

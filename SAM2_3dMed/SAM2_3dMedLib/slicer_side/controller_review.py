@@ -5,6 +5,7 @@ from __future__ import annotations
 from .controller_edits import EditWatch
 from .controller_state import Change, ObjectKey
 from .review import ReviewState, SliceReview
+from .slice_sums import SliceSums
 
 
 class ReviewMixin:
@@ -56,6 +57,19 @@ class ReviewMixin:
                 return
             segmentation = self.scene.GetNodeByID(key.segmentation_id)
             yield index, checksum(writer.slice_mask(segmentation, key.segment_id, source, axis, index))
+
+    def is_ours(self, key: ObjectKey, axis: int, index: int, checksum: int) -> bool:
+        """Whether a slice of a segment, with this checksum, holds the model's work only."""
+        segmentation = self.scene.GetNodeByID(key.segmentation_id)
+        return self._writer.is_ours(segmentation, key.segment_id, self.source, axis, index, checksum)
+
+    def store_slice_sums(self, key: ObjectKey, axis: int, sums: dict[int, int]) -> None:
+        """Keep with the scene how the slices that are the model's work stand, so that another session may correct
+        them.
+        """
+        segmentation = self.scene.GetNodeByID(key.segmentation_id)
+        if segmentation is not None:
+            self.store.set_slice_sums(segmentation, key.segment_id, SliceSums(axis, sums))
 
     def mark_edited(self, key: ObjectKey, indices: set[int]) -> None:
         """The user has edited these slices by hand: they are checked."""

@@ -10,12 +10,13 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote, unquote
 
 from ..propagation.errors import PromptError
 from ..propagation.prompts import Prompt, prompt_from_json
+from .slice_sums import SliceSums
 
 _KIND = "SAM2_3dMed.Prompts"  # attribute that tells our nodes from other modules'
 _SEGMENTATION_ROLE = "segmentation"
@@ -34,6 +35,7 @@ class StoredPrompt:
 class _Record:
     prompts: tuple[StoredPrompt, ...] = ()
     checked: tuple[int, ...] = ()
+    sums: SliceSums | None = None
 
 
 class PromptStore:
@@ -49,7 +51,7 @@ class PromptStore:
     def add(self, segmentation_node: Any, segment_id: str, volume_node: Any, prompt: Prompt) -> StoredPrompt:
         stored = StoredPrompt(uuid.uuid4().hex[:12], prompt)
         record = self._read(segmentation_node, segment_id)
-        self._write(segmentation_node, segment_id, _Record((*record.prompts, stored), record.checked))
+        self._write(segmentation_node, segment_id, replace(record, prompts=(*record.prompts, stored)))
         self._set_volume(segmentation_node, segment_id, volume_node)
         return stored
 
@@ -58,21 +60,21 @@ class PromptStore:
         record = self._read(segmentation_node, segment_id)
         _index_of(record, prompt_id)
         prompts = tuple(StoredPrompt(prompt_id, prompt) if p.prompt_id == prompt_id else p for p in record.prompts)
-        self._write(segmentation_node, segment_id, _Record(prompts, record.checked))
+        self._write(segmentation_node, segment_id, replace(record, prompts=prompts))
 
     def remove(self, segmentation_node: Any, segment_id: str, prompt_id: str) -> None:
         """KeyError when there is no prompt of that name."""
         record = self._read(segmentation_node, segment_id)
         _index_of(record, prompt_id)
         prompts = tuple(p for p in record.prompts if p.prompt_id != prompt_id)
-        self._write(segmentation_node, segment_id, _Record(prompts, record.checked))
+        self._write(segmentation_node, segment_id, replace(record, prompts=prompts))
 
     def pop(self, segmentation_node: Any, segment_id: str) -> StoredPrompt | None:
         """Takes the last prompt away and returns it, None when there is none."""
         record = self._read(segmentation_node, segment_id)
         if not record.prompts:
             return None
-        self._write(segmentation_node, segment_id, _Record(record.prompts[:-1], record.checked))
+        self._write(segmentation_node, segment_id, replace(record, prompts=record.prompts[:-1]))
         return record.prompts[-1]
 
     def set_all(
@@ -80,8 +82,8 @@ class PromptStore:
     ) -> None:
         """Exactly these prompts; those given as StoredPrompt keep their names (undo brings back the same ones)."""
         named = tuple(p if isinstance(p, StoredPrompt) else StoredPrompt(uuid.uuid4().hex[:12], p) for p in prompts)
-        checked = self._read(segmentation_node, segment_id).checked
-        self._write(segmentation_node, segment_id, _Record(named, checked))
+        record = self._read(segmentation_node, segment_id)
+        self._write(segmentation_node, segment_id, replace(record, prompts=named))
         self._set_volume(segmentation_node, segment_id, volume_node)
 
     def clear(self, segmentation_node: Any, segment_id: str) -> None:
@@ -106,7 +108,18 @@ class PromptStore:
 
     def set_checked(self, segmentation_node: Any, segment_id: str, indices: Iterable[int]) -> None:
         record = self._read(segmentation_node, segment_id)
-        self._write(segmentation_node, segment_id, _Record(record.prompts, tuple(sorted({int(i) for i in indices}))))
+        checked = tuple(sorted({int(index) for index in indices}))
+        self._write(segmentation_node, segment_id, replace(record, checked=checked))
+
+    def slice_sums(self, segmentation_node: Any, segment_id: str) -> SliceSums | None:
+        """Checksums that the slices had after the model's last answer; None where there are none."""
+        return self._read(segmentation_node, segment_id).sums
+
+    def set_slice_sums(self, segmentation_node: Any, segment_id: str, sums: SliceSums) -> None:
+        """Kept as long as the segment has prompts or checked slices."""
+        record = self._read(segmentation_node, segment_id)
+        if record.prompts or record.checked:
+            self._write(segmentation_node, segment_id, replace(record, sums=sums))
 
     def drop_missing(self) -> None:
         """Removes what belongs to segments and segmentations that are gone."""
@@ -136,7 +149,7 @@ class PromptStore:
                 prompts.append(StoredPrompt(str(entry["id"]), prompt_from_json(entry)))
             except (PromptError, KeyError, TypeError):
                 continue
-        return _Record(tuple(prompts), checked)
+        return _Record(tuple(prompts), checked, _sums_of(data))
 
     def _write(self, segmentation_node: Any, segment_id: str, record: _Record) -> None:
         name = quote(segment_id, safe="")
@@ -151,6 +164,8 @@ class PromptStore:
             "prompts": [{"id": stored.prompt_id, **stored.prompt.to_json()} for stored in record.prompts],
             "checked": list(record.checked),
         }
+        if record.sums is not None:
+            data["sums"] = record.sums.to_json()
         node = self._node(segmentation_node) or self._create(segmentation_node)
         node.SetParameter(name, json.dumps(data, separators=(",", ":")))
 
@@ -179,6 +194,14 @@ class PromptStore:
         node = self._scene.AddNode(node)
         node.SetNodeReferenceID(_SEGMENTATION_ROLE, segmentation_node.GetID())
         return node
+
+
+def _sums_of(data: dict[str, Any]) -> SliceSums | None:
+    """They are a help, not the user's work: what cannot be read is as if it were not there."""
+    try:
+        return SliceSums.from_json(data["sums"])
+    except (KeyError, ValueError, TypeError, AttributeError):
+        return None
 
 
 def _volume_role(segment_id: str) -> str:

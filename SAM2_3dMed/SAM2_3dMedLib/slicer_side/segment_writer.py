@@ -20,11 +20,13 @@ from numpy.typing import NDArray
 
 from .crop_masking import CropMasking, erasing_gives_back
 from .segment_access import TargetGone, check_representation, segment_of
-from .segment_grid import Extent, Region, SegmentGrid, WriteRefused, grid_of, oriented_image, reference_geometry
+from .segment_grid import Extent, Region, SegmentGrid, WriteRefused, grid_of, oriented_image
 from .segment_targets import SegmentTarget
 from .segment_voxels import read_voxels
+from .slice_recognition import is_ours, recognize
 from .surface_pace import SurfacePace
 from .volume_source import VolumeSource
+from .written_registry import WrittenRegistry
 from .written_voxels import TAG, WrittenAction, WrittenVoxels, read_step
 
 __all__ = ["ActionSummary", "SegmentWriter", "TargetGone", "WriteMode", "WriteRefused"]
@@ -67,11 +69,12 @@ class SegmentWriter:
     writes.
     """
 
-    def __init__(self, target: SegmentTarget) -> None:
+    def __init__(self, target: SegmentTarget, registry: WrittenRegistry | None = None) -> None:
+        """`registry`: what the editors of the application have written; one of its own where there is one editor."""
         self._target = target
+        self._registry = registry if registry is not None else WrittenRegistry()
         self._masking = CropMasking()
         self._surfaces = SurfacePace()
-        self._written: dict[tuple[str, str], WrittenVoxels] = {}
         self._action: _Action | None = None
 
     @property
@@ -103,22 +106,13 @@ class SegmentWriter:
         each.
         """
         self.end_action()
-        segment = segment_of(segmentation_node, segment_id)
+        segment_of(segmentation_node, segment_id)
         check_representation(segmentation_node)
         grid = grid_of(segmentation_node, source)
-        key = (segmentation_node.GetID(), segment_id)
-        signature = reference_geometry(segmentation_node)
-        step = read_step(segment)
-        written = self._written.get(key)
-        if (
-            written is None
-            or written.signature != signature
-            or not written.follow(step)
-            or self._is_cleared(key, grid, written)
-        ):
-            written = WrittenVoxels(signature, grid, step)
-            self._written[key] = written
-        self._action = _Action(*key, grid, source, written, mode)
+        written = self._registry.of(segmentation_node, segment_id, grid)
+        if self._is_cleared(segmentation_node, segment_id, grid, written):
+            written = self._registry.start_over(segmentation_node, segment_id, grid)
+        self._action = _Action(segmentation_node.GetID(), segment_id, grid, source, written, mode)
 
     def write_slice(self, axis: int, index: int, mask: NDArray[np.bool_]) -> bool:
         """Makes `mask` (bool, array orientation) the model's answer on a slice; True when voxels of the segment
@@ -135,6 +129,7 @@ class SegmentWriter:
         axis, mask = int(axis), np.asarray(mask, dtype=bool)
         if mask.shape != tuple(np.delete(np.asarray(action.grid.volume_shape[::-1]), 2 - axis)):
             raise ValueError(f"a mask of shape {mask.shape} does not fit slice {index} along axis {axis}")
+        recognize(action.written, action.grid, node, action.segment_id, axis, int(index))
         if action.mode is WriteMode.REPLACE:
             self._adopt(action, node, axis, int(index), mask)
         box = _touched_box(action, axis, int(index), mask)
@@ -212,18 +207,19 @@ class SegmentWriter:
 
     def forget(self, segmentation_node: Any, segment_id: str | None = None) -> None:
         """All voxels so far become the user's: later answers erase none of them. Also when a segment was deleted."""
-        for key in list(self._written):
-            if key[0] == segmentation_node.GetID() and segment_id in (None, key[1]):
-                del self._written[key]
+        self._registry.forget(segmentation_node, segment_id)
 
     accept = forget
 
     def forget_missing(self) -> None:
         """Drops what belongs to segments and segmentations that are no longer in the scene."""
-        for key in list(self._written):
-            node = slicer.mrmlScene.GetNodeByID(key[0])
-            if node is None or node.GetSegmentation().GetSegment(key[1]) is None:
-                del self._written[key]
+        self._registry.forget_missing()
+
+    def is_ours(self, node: Any, segment_id: str, source: VolumeSource, axis: int, index: int, checksum: int) -> bool:
+        """Whether all that stands on a slice is the model's; `checksum`: of the slice as it is now."""
+        segment_of(node, segment_id)
+        grid = grid_of(node, source)
+        return is_ours(self._registry.of(node, segment_id, grid), grid, node, segment_id, axis, index, checksum)
 
     def slice_mask(
         self, segmentation_node: Any, segment_id: str, source: VolumeSource, axis: int, index: int
@@ -256,18 +252,18 @@ class SegmentWriter:
             node.GetSegmentation().GetSegment(action.segment_id).SetTag(TAG, action.record.step)
         return action.record
 
-    def _is_cleared(self, key: tuple[str, str], grid: SegmentGrid, written: WrittenVoxels) -> bool:
+    @staticmethod
+    def _is_cleared(node: Any, segment_id: str, grid: SegmentGrid, written: WrittenVoxels) -> bool:
         """Whether we wrote voxels and none of them is left: the user starts over, so nothing counts as erased by
         hand.
         """
         if not written.has_claims:
             return False
-        node = slicer.mrmlScene.GetNodeByID(key[0])
         for k in range(int(written.low[2]), int(written.high[2]) + 1):
             extent = (written.low[0], written.high[0], written.low[1], written.high[1], k, k)
             extent = tuple(int(value) for value in extent)
             claimed = written.flags(extent)[0]
-            if claimed.any() and (claimed & read_voxels(node, key[1], grid, extent)).any():
+            if claimed.any() and (claimed & read_voxels(node, segment_id, grid, extent)).any():
                 return False
         return True
 

@@ -18,6 +18,7 @@ import vtk
 from numpy.typing import NDArray
 
 from .segment_grid import Extent, Region, SegmentGrid
+from .slice_sums import SliceSums
 
 TAG = "SAM2_3dMed.Written"
 # The editor keeps 10 states unless the user raises it.
@@ -53,6 +54,7 @@ class WrittenVoxels:
         self._base = step
         self._actions: list[WrittenAction] = []
         self._position = 0
+        self.remembered: SliceSums | None = None  # of slices that another session wrote, until they are looked at
         self.low = np.array(grid.extent[1::2])  # box of all claims, in the grid's IJK; low > high: none
         self.high = np.array(grid.extent[0::2]) - 1
 
@@ -117,6 +119,12 @@ class WrittenVoxels:
             held = Region(extent, claimed).cropped().extent
             self.low = np.minimum(self.low, held[0::2])
             self.high = np.maximum(self.high, held[1::2])
+
+    def take_remembered(self, axis: int, index: int) -> int | None:
+        """The checksum that a slice had when another session had written it, once; None when it is not known."""
+        if self.remembered is None or self.remembered.axis != axis:
+            return None
+        return self.remembered.values.pop(index, None)
 
     def _restore(self, extent: Extent, packed: bytes) -> None:
         part = self._part(extent)
