@@ -15,6 +15,7 @@ import pytest
 from SAM2_3dMedLib.cli import main
 from SAM2_3dMedLib.network.checkpoint import read_metadata
 from SAM2_3dMedLib.training.splits import read_folds
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 PACKAGE = Path(__file__).resolve().parents[2] / "SAM2_3dMed"
 SAMPLES = PACKAGE.parent / "Resources" / "Samples"
@@ -36,6 +37,13 @@ def _steps(log: Path) -> dict[int, float]:
     steps = [line["step"] for line in lines if "total" in line]
     assert len(steps) == len(set(steps)), steps
     return {line["step"]: line["total"] for line in lines if "total" in line}
+
+
+def _wait_for_lines(child: subprocess.Popen, log: Path, count: int) -> float:
+    """The time at which a running process has logged so many lines."""
+    while child.poll() is None and not (log.is_file() and len(log.read_text().splitlines()) >= count):
+        time.sleep(0.01)
+    return time.monotonic()
 
 
 def test_from_the_tar_to_the_table_and_on_again(msd_tar, small_config, tmp_path, capsys) -> None:
@@ -62,7 +70,9 @@ def test_from_the_tar_to_the_table_and_on_again(msd_tar, small_config, tmp_path,
     assert f"{rows['upper']:.4f}" in page
     assert "weights: final.safetensors" in page
     assert read_metadata(output / "fold1" / "best.safetensors")[0].name == "nano"
-    assert any((output / "fold1" / "tensorboard").iterdir())
+    curves = EventAccumulator(str(output / "fold1" / "tensorboard")).Reload()
+    assert [entry.step for entry in curves.Scalars("train/total")] == [1, 2]
+    assert [entry.step for entry in curves.Scalars("validation/mean")] == [2]
 
     packed = {path: path.stat().st_mtime_ns for path in output.rglob("*.npz")}
     assert len(packed) == 6
@@ -87,9 +97,9 @@ def test_a_run_killed_at_any_moment_goes_on_with_the_same_losses(msd_folder, sma
     command = [sys.executable, "-m", "SAM2_3dMedLib.cli", "train", *map(str, common), str(tmp_path / "killed")]
     child = subprocess.Popen([*command, "--device", "cpu"], cwd=PACKAGE, stderr=subprocess.DEVNULL)
     log = tmp_path / "killed" / "fold1" / "log.jsonl"
-    while child.poll() is None and not (log.is_file() and len(log.read_text().splitlines()) >= 2):
-        time.sleep(0.02)
-    time.sleep(random.Random().uniform(0.0, 0.6))  # anywhere in a step, a validation or a save
+    began = _wait_for_lines(child, log, 1)
+    pace = _wait_for_lines(child, log, 2) - began
+    time.sleep(random.Random().uniform(0.0, 2 * pace))  # anywhere in a step, a validation or a save
     child.send_signal(signal.SIGKILL)
     assert child.wait() == -signal.SIGKILL, "the run ended before it was killed"
     before = len(_steps(log))
