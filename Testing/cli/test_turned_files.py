@@ -109,7 +109,7 @@ def test_slices_that_were_named_are_those_of_the_file(cli, samples, weights, tmp
     assert filled.tolist() == [k]
 
 
-TURNS = [(12, 0, 0), (0, 0, 12), (10, 0, 12), (30, 0, 0), (0, 0, 30)]
+TURNS = [(12, 0, 0), (0, 0, 12), (10, 0, 12)]
 
 
 def tight_box(truth: np.ndarray, image: sitk.Image) -> np.ndarray:
@@ -128,8 +128,8 @@ def test_table_of_all_samples_and_turns(samples, segmented, oblique_copy):
     """Prints, for docs/geometry.md: Dice to the unturned result, on the unturned grid."""
     demo = {name: np.array(box.split(","), dtype=float).reshape(2, 3) for name, _, box in BOXES}
     chosen = [("abdomen_ct", 6, "liver"), ("abdomen_ct", 1, "spleen"), ("sarcoma_mr", 1, "tumor")]
-    print("\n| object | turn (x, y, z) | header | resampled, upright | resampled, as it is | mask there and back |")
-    print("|---|---|---:|---:|---:|---:|")
+    print("\n| object | degrees about x, y, z | resampled | resampled, `--axis` | the unturned mask there and back |")
+    print("|---|---|---:|---:|---:|")
     for name, label, what in [*chosen, ("spinalcord_t2", 1, "cord")]:
         image, truth = sample(samples, name, label)
         case = Case(what, image, demo.get(what, tight_box(truth, image)), truth)
@@ -137,14 +137,15 @@ def test_table_of_all_samples_and_turns(samples, segmented, oblique_copy):
         plain = segmented(image, box)
         expected = array_of(plain) > 0
         axis = "IJK"[int(np.flatnonzero(case.corners[0] == case.corners[1])[0])]
+        header = with_turned_header(image, (12, 0, 30))
+        np.testing.assert_array_equal(array_of(segmented(header, case.box_in_mm(header))) > 0, expected)
+        print(f"| {what} | header only, (12, 0, 30) | 1.000 | | |", flush=True)
         for degrees in TURNS:
-            header = with_turned_header(image, degrees)
-            in_header = dice(array_of(segmented(header, case.box_in_mm(header))) > 0, expected)
             oblique = oblique_copy(image, degrees)
             upright, as_is = (
                 dice(on_grid_of(segmented(oblique, box, *more), image), expected) for more in ((), ("--axis", axis))
             )
             there = sitk.Resample(plain, oblique, sitk.Transform(3, sitk.sitkIdentity), sitk.sitkNearestNeighbor, 0)
             back = dice(on_grid_of(there, image), expected)
-            print(f"| {what} | {degrees} | {in_header:.4f} | {upright:.3f} | {as_is:.3f} | {back:.3f} |", flush=True)
-            assert in_header == 1.0
+            print(f"| {what} | {degrees} | {upright:.3f} | {as_is:.3f} | {back:.3f} |", flush=True)
+            assert upright > 0.85
