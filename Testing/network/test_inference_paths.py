@@ -15,7 +15,10 @@ SLOTS, DISTANCES, MAX_POINTERS = (0, 0, 3, 2, 1), (4, -2, 1), 9
 @pytest.fixture(scope="module", params=["nano", "tiny"])
 def network(request: pytest.FixtureRequest):
     torch.manual_seed(0)
-    return build_network(network_config(request.param, SIZE, Parts.all()))
+    built = build_network(network_config(request.param, SIZE, Parts.all()))
+    with torch.no_grad():
+        built.maskmem_tpos_enc.mul_(50)  # a memory's age matters as much as its place
+    return built
 
 
 def _noise(*shape: int) -> torch.Tensor:
