@@ -73,6 +73,31 @@ def test_brush_and_lasso_are_mask_prompts(bench):
     assert 5 <= rows.max() - rows.min() + 1 <= 9
 
 
+def test_a_mask_prompt_is_outlined_on_its_own_slice_only(bench):
+    from SAM2_3dMedLib.slicer_side.effect_mouse import Gesture
+
+    view = bench.views["Axial"]
+
+    def green():
+        bench.session.redraw_node(view.node)  # the editor tells the effect of a changed view
+        return (np.abs(view.picture().astype(int) - (51, 217, 89)).max(axis=2) < 12).sum()
+
+    assert green() == 0
+    bench.session.mouse.gesture = Gesture.LASSO
+    corners = [(20, 12), (44, 12), (44, 30), (20, 30)]
+    view.drag(*(view.display_position(bench.world(i, j, CENTER[2])) for i, j in corners))
+    bench.run()
+    drawn = green()
+    assert drawn > 100
+    view.node.JumpSliceByOffsetting(*bench.world(*CENTER[:2], CENTER[2] + 1))
+    assert green() == 0
+    view.node.JumpSliceByOffsetting(*bench.world(*CENTER))
+    assert green() == drawn
+    bench.controller.delete_last_prompt()
+    bench.run()
+    assert green() == 0
+
+
 def test_an_existing_segment_is_a_prompt(bench):
     paint(bench, "B", (20, 30, 10, 20, CENTER[2], CENTER[2]))
     bench.editor.SetOverwriteMode(bench.editor.OverwriteNone)

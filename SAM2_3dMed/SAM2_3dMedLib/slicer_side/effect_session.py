@@ -11,10 +11,11 @@ import numpy as np
 from .controller_state import Change
 from .effect_mouse import MouseTool
 from .prompt_markups import box_outline
+from .prompt_outlines import Outlines, prompt_lines
 from .review_strip import ReviewStrip
 from .slice_view import SliceView
-from .stroke_mask import brush_mask, in_plane_axes, lasso_mask, outline, slice_shape
-from .view_overlay import POSITIVE_COLOR, Line, Overlay
+from .stroke_mask import brush_mask, lasso_mask, slice_shape
+from .view_overlay import Line, Overlay
 from .volume_source import VolumeSourceError
 
 DEFAULT_BRUSH_RADIUS_MM = 4.0
@@ -30,6 +31,7 @@ class EffectSession:
         self._views = views
         self._overlays: dict[str, tuple[SliceView, Overlay]] = {}
         self._gesture_lines: dict[str, list[Line]] = {}
+        self._outlines = Outlines()
         self._last_view: SliceView | None = None
         self._remove_listener = None
 
@@ -217,6 +219,8 @@ class EffectSession:
     def _on_change(self, change: Change) -> None:
         if change is Change.STATUS:
             return
+        if change is Change.PROMPTS:
+            self._outlines.keep({stored.prompt_id for stored in self.controller.prompts})
         for view, _overlay in tuple(self._overlays.values()):
             if change is Change.REVIEW:
                 self._draw_strip(view)
@@ -247,7 +251,9 @@ class EffectSession:
         source = self._source
         if source is not None:
             for stored in self.controller.prompts:
-                lines.extend(prompt_lines(source, view, stored.prompt))
+                edges = self._outlines.edges(stored)
+                if edges is not None:
+                    lines.extend(prompt_lines(source, view, stored.prompt, edges))
         entry[1].set_lines(lines)
 
     def _point_positions(self, view: SliceView) -> tuple[np.ndarray, list[str]]:
@@ -269,17 +275,3 @@ class EffectSession:
         xyz = view.ras_to_xyz(source.ijk_to_world(np.asarray(points, dtype=float)))
         near = np.abs(xyz[:, 2]) <= 0.75
         return xyz[near], [prompt_id for prompt_id, keep in zip(ids, near, strict=True) if keep]
-
-
-def prompt_lines(source, view: SliceView, prompt) -> list[Line]:
-    """The outline of a mask prompt, on its own slice; points and boxes are markups (`prompt_markups`)."""
-    if hasattr(prompt, "mask"):
-        edges = outline(np.asarray(prompt.mask)).reshape(-1, 2)
-        row, column = in_plane_axes(prompt.axis)
-        ijk = np.zeros((len(edges), 3))
-        ijk[:, prompt.axis] = prompt.index
-        ijk[:, row], ijk[:, column] = edges[:, 0], edges[:, 1]
-        xyz = view.ras_to_xyz(source.ijk_to_world(ijk))
-        if len(xyz) and (np.abs(xyz[:, 2]) <= 0.5).all():
-            return [Line(xyz[:, :2], POSITIVE_COLOR, segments=True)]
-    return []
