@@ -1,5 +1,6 @@
 """Recipes: what is wrong in one is named, and what a run starts from and trains is what it says."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,23 @@ from SAM2_3dMedLib.training.state import TrainState
 
 CPU = torch.device("cpu")
 RECIPES = Path(__file__).parents[2] / "SAM2_3dMed" / "SAM2_3dMedLib" / "training" / "recipes"
+BUNDLED = RECIPES.parents[3] / "Resources" / "Weights" / "sam2-3dmed-nano.safetensors"
 
 
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_recipe_that_we_ship_reads(path):
     assert read_config(path).recipe.name == path.stem
+
+
+def test_the_guides_example_reads_and_starts(tmp_path) -> None:
+    guide = (RECIPES.parents[3] / "docs" / "training.md").read_text(encoding="utf-8")
+    (tmp_path / "mine.yaml").write_text(guide.split("```yaml\n")[1].split("```")[0])
+    config = read_config(tmp_path / "mine.yaml")
+    assert config.data.path == str(tmp_path / "Task09_Spleen.tar")
+    assert config.recipe.stages[0].accumulate == 2
+    state = TrainState(replace(config.recipe, initial_weights=str(BUNDLED)), CPU)
+    trained = {name for name, parameter in state.network.named_parameters() if parameter.requires_grad}
+    assert {name.split(".")[0] for name in trained} > {"image_encoder", "memory_attention", "boundary"}
 
 
 @pytest.mark.parametrize(
@@ -39,13 +52,12 @@ def test_a_wrong_recipe_names_the_entry(small_recipe, change, message):
 
 
 def test_training_goes_on_from_the_bundled_weights(small_recipe) -> None:
-    weights = RECIPES.parents[3] / "Resources" / "Weights" / "sam2-3dmed-nano.safetensors"
-    recipe = small_recipe(initial_weights=str(weights))
+    recipe = small_recipe(initial_weights=str(BUNDLED))
     state = TrainState(recipe, CPU)
-    published = load_checkpoint(weights)[0].state_dict()
+    published = load_checkpoint(BUNDLED)[0].state_dict()
     assert all(torch.equal(state.network.state_dict()[name], value) for name, value in published.items())
     with pytest.raises(RecipeError, match="switches off"):
-        TrainState(small_recipe(initial_weights=str(weights), parts={}), CPU)
+        TrainState(small_recipe(initial_weights=str(BUNDLED), parts={}), CPU)
 
 
 def _trained(network, recipe) -> set[str]:
@@ -86,9 +98,8 @@ def test_a_part_that_does_not_exist_is_named_with_those_that_do(small_recipe, en
 
 
 def test_initial_weights_of_another_size_are_named(small_recipe) -> None:
-    weights = RECIPES.parents[3] / "Resources" / "Weights" / "sam2-3dmed-nano.safetensors"
     with pytest.raises(RecipeError, match="is of size 'nano', the recipe asks for 'tiny'"):
-        TrainState(small_recipe(initial_weights=str(weights), network="tiny"), CPU)
+        TrainState(small_recipe(initial_weights=str(BUNDLED), network="tiny"), CPU)
 
 
 def test_what_differs_between_two_recipes_is_told_by_its_place(small, small_recipe) -> None:

@@ -40,11 +40,14 @@ def _losses(log: Path) -> list[float]:
     return [json.loads(line)["total"] for line in log.read_text().splitlines() if "total" in line]
 
 
-def test_a_run_on_packs_leaves_a_log_and_a_state_that_becomes_a_weight_file(packs, tmp_path, small):
+def test_a_run_on_packs_leaves_a_log_and_a_state_that_becomes_a_weight_file(packs, tmp_path, small, capsys):
     (tmp_path / "small.yaml").write_text(json.dumps(small))  # JSON is YAML
     common = ["--packs", str(packs), "--recipe", str(tmp_path / "small.yaml"), "--device", "cpu", "--minutes", "5"]
     assert main([*common, "--output", str(tmp_path / "run")]) == 0
     assert len(_losses(tmp_path / "run" / "log.jsonl")) == 3
+    shown = capsys.readouterr().err
+    assert "clips (2/2): 100%" in shown
+    assert "all left=" in shown
     pieces = sorted((tmp_path / "run").glob("compact.*"))
     assert len(pieces) <= 7
     assert all(piece.stat().st_size <= 15 * 2**20 for piece in pieces)
