@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import ctypes.util
 import hashlib
+import importlib.util
 import os
 import re
 import shutil
@@ -130,7 +131,9 @@ def set_up() -> None:
     install_sam2()
     say("4/4 this project and what it needs")
     version = subprocess.check_output(
-        [venv_python(VENV), "-c", "import importlib.metadata as m; print(m.version('torch'))"], text=True
+        [venv_python(VENV), "-c", "import importlib.metadata as m; print(m.version('torch'))"],
+        text=True,
+        env=clean_environment(),
     )
     constraints = VENV / "constraints.txt"
     constraints.write_text(f"torch=={version.strip()}\n", "utf-8")
@@ -144,8 +147,12 @@ def create_venv(folder: Path) -> None:
     if venv_python(folder).exists() and run([venv_python(folder), "-m", "pip", "--version"]) == 0:
         return
     shutil.rmtree(folder, ignore_errors=True)
-    if run([sys.executable, "-m", "venv", folder]) != 0:
+    # Debian's and Ubuntu's python3 comes without ensurepip, which is in python3-venv.
+    has_pip = importlib.util.find_spec("ensurepip") is not None
+    if run([sys.executable, "-m", "venv", *([] if has_pip else ["--without-pip"]), folder]) != 0:
         raise SetUpError("Python cannot make a virtual environment; on Debian and Ubuntu: apt-get install python3-venv")
+    if not has_pip and run([sys.executable, ROOT / "pip_for_venv.py", venv_python(folder)]) != 0:
+        raise SetUpError("On Debian and Ubuntu, apt-get install python3-venv brings pip along.")
 
 
 def install_torch(requirement: str) -> None:
@@ -234,7 +241,7 @@ def set_up_slicer() -> bool:
     create_venv(SLICER_VENV)
     query = "import sysconfig; print(sysconfig.get_path('purelib'))"
     packages, outer = (
-        Path(subprocess.check_output([venv_python(venv), "-c", query], text=True).strip())
+        Path(subprocess.check_output([venv_python(venv), "-c", query], text=True, env=clean_environment()).strip())
         for venv in (SLICER_VENV, VENV)
     )
     # addsitedir, not the bare path: the project itself is installed there by a .pth file of its own.
@@ -261,9 +268,14 @@ def install_graphics() -> None:
         return
     say("system packages for drawing without a display")
     quiet = {"DEBIAN_FRONTEND": "noninteractive"}
-    run(["apt-get", "update", "-q", "-o", "Acquire::Retries=0", "-o", "Acquire::http::Timeout=20"], **quiet)
+    # Without a network each address costs a wait: none twice, and no package after one that cannot be had.
+    once = ["-o", "Acquire::Retries=0", "-o", "Acquire::http::Timeout=20", "-o", "Acquire::https::Timeout=20"]
+    listed = run(["apt-get", "update", "-q", "-o", "APT::Update::Error-Mode=any", *once], **quiet) == 0
     for package in GRAPHICS_PACKAGES:  # one by one: not every release has them all
-        run(["apt-get", "install", "-y", "-q", "--no-install-recommends", package], **quiet)
+        installed = run(["apt-get", "install", "-y", "-q", "--no-install-recommends", *once, package], **quiet) == 0
+        if not installed and not listed:
+            say(f"No package server answers; tests that draw may fail. They need {' '.join(GRAPHICS_PACKAGES)}")
+            return
 
 
 if __name__ == "__main__":
