@@ -37,6 +37,9 @@ def test_msd_lists_its_cases_in_dataset_json(tmp_path) -> None:
     assert cases[0].image.is_file()
     assert cases[0].label == folder / "labelsTr" / "p_001.nii.gz"
     assert read_layout(tmp_path) == cases  # the folder above, as a tar unpacks
+    cases[1].image.rename(folder / "imagesTr" / "p_004.nii")  # as some mirrors have it
+    assert read_layout(folder)[1].image.name == "p_004.nii"
+    assert read_layout(folder)[1].case == "p_004"
 
 
 @pytest.mark.parametrize("version", [1, 2])

@@ -154,12 +154,18 @@ def _read_msd(folder: Path, facts: Mapping[str, Any], channel: int) -> list[Labe
             case=_stem(str(entry["image"])),
             modality=modality,
             labels=labels,
-            image=folder / str(entry["image"]),
-            label=folder / str(entry["label"]),
+            image=_as_it_is(folder / str(entry["image"])),
+            label=_as_it_is(folder / str(entry["label"])),
             channel=channel,
         )
         for entry in listed
     ]
+
+
+def _as_it_is(listed: Path) -> Path:
+    """The file, which some mirrors of MSD hold unpacked while dataset.json still says .nii.gz."""
+    plain = listed.with_suffix("") if listed.suffix == ".gz" else listed
+    return plain if plain.is_file() and not listed.is_file() else listed
 
 
 def _read_nnunet(folder: Path, facts: Mapping[str, Any], channel: int) -> list[LabeledCase]:
