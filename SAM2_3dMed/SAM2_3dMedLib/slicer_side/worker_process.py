@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections import deque
 from collections.abc import Callable
 
 from ..worker import messages as m
 from .transports import Transport
+
+# Answers that have piled up while the window was busy are taken in portions.
+DELIVERY_SECONDS = 0.015
 
 
 class WorkerProcess:
@@ -24,6 +29,7 @@ class WorkerProcess:
         self._on_message = on_message
         self._on_ended = on_ended
         self._buffer = b""
+        self._lines: deque[bytes] = deque()
         self.alive = True
         transport.on_output = self._received
         transport.on_log = self._logged
@@ -38,7 +44,9 @@ class WorkerProcess:
             self._transport.write(request.to_line().encode("ascii"))
 
     def poll(self) -> None:
+        """Delivers what waits, and what the transport has got meanwhile."""
         if self.alive:
+            self._deliver(DELIVERY_SECONDS)
             self._transport.poll()
 
     def end(self, farewell: m.Message, timeout_s: float) -> None:
@@ -52,22 +60,32 @@ class WorkerProcess:
 
     def _received(self, data: bytes) -> None:
         *lines, self._buffer = (self._buffer + data).split(b"\n")
-        for line in lines:
-            if not self.alive:
-                return  # a receiver stopped or restarted the process
-            if not line.strip():
-                continue
-            try:
-                event = m.parse_line(line)
-            except m.MessageError as error:
-                self._log.append(str(error))
-                continue
+        self._lines.extend(lines)
+        self._deliver(DELIVERY_SECONDS)
+
+    def _deliver(self, seconds: float) -> None:
+        """Hands on what has arrived, one message at least; what is left when the time is up waits for `poll`."""
+        end = time.perf_counter() + seconds
+        while self._lines and self.alive:  # a receiver may stop or restart the process
+            line = self._lines.popleft()
+            if line.strip():
+                self._hand_on(line)
+            if time.perf_counter() > end:
+                return
+
+    def _hand_on(self, line: bytes) -> None:
+        try:
+            event = m.parse_line(line)
+        except m.MessageError as error:
+            self._log.append(str(error))
+        else:
             self._on_message(event)
 
     def _logged(self, data: bytes) -> None:
         self._log.extend(data.decode("utf-8", "replace").splitlines())
 
     def _ended(self, how: str) -> None:
+        self._deliver(math.inf)
         if self.alive:
             self.alive = False
             self._on_ended(how)
