@@ -224,6 +224,8 @@ class SlicePredictor:
         return [encoded.select(number)._map(torch.clone) for number in range(len(images))]
 
     def _release_memory(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)  # what is moved to the host may be of another stream
         for release in self._releases:
             release()
         self.runner.release()
