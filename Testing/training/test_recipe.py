@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from SAM2_3dMedLib.network.build import build_network
 from SAM2_3dMedLib.network.checkpoint import load_checkpoint
+from SAM2_3dMedLib.network.config import network_config
 from SAM2_3dMedLib.training.config import read_config
 from SAM2_3dMedLib.training.initial import freeze
 from SAM2_3dMedLib.training.recipe import RecipeError, differing_entry, recipe_to_dict
@@ -100,6 +102,18 @@ def test_a_part_that_does_not_exist_is_named_with_those_that_do(small_recipe, en
 def test_initial_weights_of_another_size_are_named(small_recipe) -> None:
     with pytest.raises(RecipeError, match="is of size 'nano', the recipe asks for 'tiny'"):
         TrainState(small_recipe(initial_weights=str(BUNDLED), network="tiny"), CPU)
+
+
+def test_training_starts_from_a_checkpoint_in_metas_layout(small_recipe, tmp_path) -> None:
+    plain = build_network(network_config("tiny", 64)).state_dict()
+    torch.save({"model": plain}, tmp_path / "sam2.1_hiera_tiny.pt")
+    recipe = small_recipe(initial_weights=str(tmp_path / "sam2.1_hiera_tiny.pt"), network="auto")
+    state = TrainState(recipe, CPU)
+    assert state.network.config.name == "tiny"
+    assert state.network.config.image_size == 64
+    started = state.network.state_dict()
+    assert all(torch.equal(started[name], value) for name, value in plain.items())
+    assert any(name.startswith("adapter.") for name in started)
 
 
 def test_what_differs_between_two_recipes_is_told_by_its_place(small, small_recipe) -> None:
