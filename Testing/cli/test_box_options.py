@@ -68,6 +68,13 @@ def test_two_corners_in_no_common_plane_are_refused():
         box_in_mm((-20, -10, 0), (10, 12, 9), turned(x=12, z=5))
 
 
+@pytest.mark.parametrize("far", [1e7, 1e300])
+@pytest.mark.filterwarnings("error")
+def test_numbers_without_measure_are_outside(far):
+    with pytest.raises(UserError, match="outside the volume"):
+        box_in_mm((-far, -far, 1), (far, far, 1), turned(x=12, z=5))
+
+
 def test_a_line_has_no_area_in_a_turned_volume_either():
     with pytest.raises(UserError, match="one slice"):
         box_in_mm((-20.1, 4.3, 1.2), (10.4, 4.3, 1.2), turned(x=12, z=5))

@@ -12,6 +12,8 @@ from ..volume.geometry import FloatArray, Geometry
 from ..volume.planes import SliceAxis
 from .errors import UserError
 
+_FAR_VOXELS = 1e6  # in no volume; squares of far greater numbers are infinite
+
 
 def box_in_voxels(first: Sequence[float], second: Sequence[float], geometry: Geometry) -> BoxPrompt:
     """A box from two opposite corner voxels; its axis is the one along which both lie in the same slice.
@@ -42,11 +44,12 @@ def box_in_mm(first: Sequence[float], second: Sequence[float], geometry: Geometr
     Raises:
         UserError: as `box_in_voxels`.
     """
-    rectangle = patient_rectangle(first, second, geometry)
-    if rectangle is None:
-        return box_in_voxels(*geometry.to_ijk([first, second]), geometry)
-    axis, low, high = rectangle.box_in(geometry)
     corners = geometry.to_ijk([first, second])
+    far = np.abs(corners).max() > _FAR_VOXELS
+    rectangle = None if far else patient_rectangle(first, second, geometry)
+    if rectangle is None:
+        return box_in_voxels(*corners, geometry)
+    axis, low, high = rectangle.box_in(geometry)
     corners[:, axis] = low[axis]  # a tilted rectangle leaves its slice, and at the volume's ends the volume
     inside = geometry.contains(corners)
     if not inside.all():
