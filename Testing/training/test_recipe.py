@@ -118,7 +118,7 @@ def test_training_starts_from_a_checkpoint_in_metas_layout(small_recipe, tmp_pat
 
 def test_what_differs_between_two_recipes_is_told_by_its_place(small, small_recipe) -> None:
     saved = recipe_to_dict(small_recipe())
-    assert differing_entry(saved, recipe_to_dict(small_recipe(log_every=7))) is None
+    assert differing_entry(saved, recipe_to_dict(small_recipe(log_every=7, initial_weights="moved.pt"))) is None
     longer = [small["stages"][0] | {"steps": None, "minutes": 3.0}, small["stages"][1]]
     assert differing_entry(saved, recipe_to_dict(small_recipe(stages=longer))) is None
     faster = [small["stages"][0], small["stages"][1] | {"learning_rate": 0.5}]

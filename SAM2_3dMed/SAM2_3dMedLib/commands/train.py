@@ -122,6 +122,9 @@ def run_train(request: TrainRequest, console: Console) -> TrainOutcome:
     _close(trainer)
     processes.wait()
     processes.close()
+    del trainer  # the evaluation wants the device's memory
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
     table = None
     if finished and chosen.val and config.evaluation.protocols:
         table = evaluate_fold(folder, chosen.val, config.evaluation, request.device, console, processes)

@@ -68,6 +68,8 @@ class Recipe:
     Attributes:
         network: size name of `network.config.network_config`; "auto": that of the initial weights.
         initial_weights: checkpoint to start from (ours, Meta's or MedSAM2's); none means from scratch.
+        initial_skipped: parts of the initial weights that are not taken, by their dotted names; they start anew, or are
+            not built at all.
         frozen: parts of the network that are not trained, by their dotted names, e.g. "image_encoder".
         unfrozen: parts within the frozen ones that are trained all the same, e.g. "image_encoder.neck".
         datasets: data sets of the packs to use; empty means all of them.
@@ -84,6 +86,7 @@ class Recipe:
     network: str = "nano"
     parts: Parts = field(default_factory=Parts)
     initial_weights: str | None = None
+    initial_skipped: tuple[str, ...] = ()
     frozen: tuple[str, ...] = ()
     unfrozen: tuple[str, ...] = ()
     datasets: tuple[str, ...] = ()
@@ -106,8 +109,10 @@ class Recipe:
             raise RecipeError("The recipe has no stages; give at least one.")
 
 
-# What may change while a run goes on: how long it takes and what is looked at on the way.
-_FREE_ENTRIES = frozenset({"log_every", "validation_clips", "validate_every", "save_every_seconds", "max_bad_steps"})
+# What may change while a run goes on: how long it takes, what is looked at on the way, where it once started from.
+_FREE_ENTRIES = frozenset(
+    {"log_every", "validation_clips", "validate_every", "save_every_seconds", "max_bad_steps", "initial_weights"}
+)
 _FREE_STAGE_ENTRIES = frozenset({"steps", "minutes"})
 
 
