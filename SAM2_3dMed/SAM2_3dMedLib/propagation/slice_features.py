@@ -70,6 +70,9 @@ class SliceFeatureStore:
             predictor.device, budget or CacheBudget.default(predictor.device)
         )
         self._arriving: dict[_Key, ArrivingFeatures] = {}
+        # Slices that were asked for ahead and may be adapted together; what the adapter is told of a volume's ends.
+        self._ahead: dict[SliceAxis, list[int]] = {}
+        self._inside: dict[tuple[bool, ...], Tensor] = {}
         self._forget = predictor.on_low_memory(self._release)
         self.encoded_count = 0
 
@@ -100,6 +103,7 @@ class SliceFeatureStore:
 
     def prefetch(self, axis: SliceAxis, positions: Sequence[int]) -> None:
         """Encode the slices that these positions need and that are not cached, in batches; see `settle`."""
+        self._ahead[axis] = list(positions)
         wanted = self.missing(axis, positions)
         size = self._predictor.batch_size
         for first in range(0, len(wanted), size):
@@ -110,6 +114,7 @@ class SliceFeatureStore:
 
     def settle(self) -> None:
         """Put what was encoded ahead and not used under the cache's budget."""
+        self._ahead.clear()
         while self._arriving:
             key, arriving = self._arriving.popitem()
             self._cache.put(key, arriving.wait())
@@ -120,13 +125,9 @@ class SliceFeatureStore:
         network = self._predictor.network
         if network.adapter_radius == 0 and network.boundary is None:
             return raw
-        key = _Key(axis, position, True)
-        adapted = self._cache.get(key)
+        adapted = self._cache.get(_Key(axis, position, True))
         if adapted is None:
-            near = self._window_of(axis, position, network.adapter_radius)
-            neighbors = self._raw(axis, sorted(set(near)))
-            adapted = self._predictor.run(lambda: self._adapt(position, near, neighbors))
-            self._cache.put(key, adapted)
+            adapted = self._adapted(axis, [position, *self._adaptable(axis, position)])[0]
         return replace(raw, embedding=adapted.embedding, boundary=adapted.boundary)
 
     def clear(self) -> None:
@@ -172,14 +173,50 @@ class SliceFeatureStore:
             self._cache.put(_Key(axis, position, False), features)
         return dict(zip(positions, encoded, strict=True))
 
-    def _adapt(self, position: int, near: Sequence[int], neighbors: dict[int, SliceFeatures]) -> _AdaptedMaps:
+    def _adaptable(self, axis: SliceAxis, position: int) -> list[int]:
+        """Other slices that were asked for ahead, are not adapted and have all they need, as many as fit a batch."""
+        ready = [
+            at
+            for at in self._ahead.get(axis, [])
+            if at != position and _Key(axis, at, True) not in self._cache and not self.missing(axis, [at])
+        ]
+        return ready[: self._predictor.batch_size - 1]
+
+    def _adapted(self, axis: SliceAxis, positions: Sequence[int]) -> list[_AdaptedMaps]:
+        """Adapter and boundary branch on slices at once; kept in the cache."""
+        radius = self._predictor.network.adapter_radius
+        windows = {position: self._window_of(axis, position, radius) for position in positions}
+        raw = self._raw(axis, sorted({near for window in windows.values() for near in window}))
+        adapted = self._predictor.run(lambda: self._adapt(windows, raw))
+        for position, maps in zip(positions, adapted, strict=True):
+            self._cache.put(_Key(axis, position, True), maps)
+        return adapted
+
+    def _adapt(self, windows: dict[int, list[int]], raw: dict[int, SliceFeatures]) -> list[_AdaptedMaps]:
         network = self._predictor.network
-        middle = len(near) // 2
-        raw = neighbors[position]
-        embeddings = torch.stack([neighbors[entry].embedding for entry in near], dim=1)
+        middle = network.adapter_radius
+        embeddings = torch.stack([torch.cat([raw[near].embedding for near in window]) for window in windows.values()])
         # A clamped entry repeats its neighbor and is masked out.
-        inside = [entry == position + offset - middle for offset, entry in enumerate(near)]
-        valid = torch.tensor([inside], device=embeddings.device)
-        # Cloned: a part of the window would keep all of it in memory.
-        embedding = network.contextualize(embeddings, valid)[:, middle].clone()
-        return _AdaptedMaps(embedding, network.detect_boundary(embedding, raw))
+        valid = torch.stack(
+            [
+                self._inside_mask(tuple(near == at + offset - middle for offset, near in enumerate(window)))
+                for at, window in windows.items()
+            ]
+        )
+        embedding = network.contextualize(embeddings, valid)[:, middle]
+        boundary = network.detect_boundary(embedding, SliceFeatures.stack([raw[at] for at in windows]))
+        # Cloned: a part of a larger tensor would keep all of it in memory.
+        return [
+            _AdaptedMaps(
+                embedding[row : row + 1].clone(),
+                boundary
+                and BoundaryMaps(boundary.features[row : row + 1].clone(), boundary.logits[row : row + 1].clone()),
+            )
+            for row in range(len(windows))
+        ]
+
+    def _inside_mask(self, inside: tuple[bool, ...]) -> Tensor:
+        """As a tensor on the device, copied there once: the host would wait for each copy."""
+        if inside not in self._inside:
+            self._inside[inside] = torch.tensor(inside, device=self._predictor.device)
+        return self._inside[inside]
