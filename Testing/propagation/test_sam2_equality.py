@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from sam2.sam2_video_predictor import SAM2VideoPredictor
+from SAM2_3dMedLib.commands.benchmark_reference import video_predictor_on
 from SAM2_3dMedLib.propagation.policies import BracketedMemoryPolicy, Sam2MemoryPolicy
 from SAM2_3dMedLib.propagation.predictor import SlicePredictor
 from SAM2_3dMedLib.propagation.session import VolumeSession
@@ -18,46 +19,6 @@ AXIS = SliceAxis.K
 INDEX = 9
 CORNERS = ((22, 14, INDEX), (51, 41, INDEX))
 CLICKS = (((33.0, 20.0, INDEX), True), ((60.0, 50.0, INDEX), False), ((40.0, 30.0, INDEX), True))
-
-
-def _reference(network) -> SAM2VideoPredictor:
-    """The video predictor on the same modules, set as `build_sam2_video_predictor` sets it for SAM2.1."""
-    reference = SAM2VideoPredictor(
-        image_encoder=network.image_encoder,
-        memory_attention=network.memory_attention,
-        memory_encoder=network.memory_encoder,
-        fill_hole_area=0,
-        num_maskmem=7,
-        image_size=network.image_size,
-        sigmoid_scale_for_mem_enc=20.0,
-        sigmoid_bias_for_mem_enc=-10.0,
-        use_mask_input_as_output_without_sam=True,
-        directly_add_no_mem_embed=True,
-        no_obj_embed_spatial=True,
-        use_high_res_features_in_sam=True,
-        multimask_output_in_sam=True,
-        iou_prediction_use_sigmoid=True,
-        use_obj_ptrs_in_encoder=True,
-        add_tpos_enc_to_obj_ptrs=True,
-        proj_tpos_enc_in_obj_ptrs=True,
-        use_signed_tpos_enc_to_obj_ptrs=True,
-        only_obj_ptrs_in_the_past_for_eval=True,
-        pred_obj_scores=True,
-        pred_obj_scores_mlp=True,
-        fixed_no_obj_ptr=True,
-        multimask_output_for_tracking=True,
-        use_multimask_token_for_obj_ptr=True,
-        multimask_min_pt_num=0,
-        multimask_max_pt_num=1,
-        use_mlp_for_obj_ptr_proj=True,
-        binarize_mask_from_pts_for_mem_enc=True,
-    )
-    # The heads of the small network are narrower than those the constructor builds.
-    for name, module in network.named_children():
-        setattr(reference, name, module)
-    for name, parameter in network.named_parameters(recurse=False):
-        setattr(reference, name, parameter)
-    return reference.eval()
 
 
 def _inference_state(session: VolumeSession) -> dict[str, Any]:
@@ -134,7 +95,7 @@ def test_one_prompted_slice_gives_the_video_predictors_masks(
     ours = {update.index: update.mask for update in session.propagate("object")}
     assert len(ours) == mr_volume.array.shape[0]
     plane = session._store.plane(AXIS)
-    reference = _reference(plain_predictor.network)
+    reference = video_predictor_on(plain_predictor.network)
     for reverse in (False, True):
         state = _inference_state(session)
         _prompt_theirs(reference, state, session, kind)
@@ -158,7 +119,7 @@ def test_a_correction_on_a_reached_slice_is_the_video_predictors(
     plane = session._store.plane(AXIS)
     _prompt_ours(session, "box")
     list(session.propagate("object"))
-    reference = _reference(plain_predictor.network)
+    reference = video_predictor_on(plain_predictor.network)
     for reverse, offset in ((False, 8), (True, -4)):
         state = _inference_state(session)
         _prompt_theirs(reference, state, session, "box")

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from sam2 import sam2_video_predictor
+from sam2.sam2_video_predictor import SAM2VideoPredictor
 from torch import Tensor
 
 from ..network.model import SAM23dMed
@@ -40,7 +41,7 @@ class Reference:
         self._ours = predictor
         self._dtype = dtype
         self._plane: SlicePlane = store.plane(AXIS)
-        self._predictor = _predictor_on(network.to(predictor.device))
+        self._predictor = video_predictor_on(network.to(predictor.device))
         positions = range(self._plane.slice_count)
         # Slice by slice: stacked float images of 600 slices before their resize are as large again.
         self._images = torch.cat([predictor.prepare([store.image(AXIS, position)]) for position in positions])
@@ -118,11 +119,11 @@ def reference_on(network: SAM23dMed, predictor: SlicePredictor, scene: Scene, dt
     return Reference(network, predictor, store, dtype)
 
 
-def _predictor_on(network: SAM23dMed) -> Any:
+def video_predictor_on(network: SAM23dMed) -> SAM2VideoPredictor:
     """Set as `build_sam2_video_predictor` sets it for SAM2.1, with the network's own modules and parameters."""
     # Its progress bar would be written to the terminal while the clock runs.
     sam2_video_predictor.tqdm = lambda frames, desc=None: frames
-    reference = sam2_video_predictor.SAM2VideoPredictor(
+    reference = SAM2VideoPredictor(
         image_encoder=network.image_encoder,
         memory_attention=network.memory_attention,
         memory_encoder=network.memory_encoder,
