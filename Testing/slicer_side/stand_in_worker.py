@@ -163,7 +163,10 @@ class StandInWorker:
         for given in self._objects.get((volume_id, object_id), ()):
             if (given.axis, given.slice_index) == (prompt.axis, prompt.slice_index):
                 part = self._mask(volume_id, given)
-                mask = mask | part if getattr(given, "positive", True) else mask & ~part
+                if hasattr(given, "mask"):
+                    mask = part
+                else:
+                    mask = mask | part if getattr(given, "positive", True) else mask & ~part
         crop = m.MaskCrop.of(mask)
         return m.Preview(number, volume_id, object_id, int(prompt.axis), prompt.slice_index, crop, 0.9, 1.0)
 

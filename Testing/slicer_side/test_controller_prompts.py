@@ -73,6 +73,40 @@ def test_brush_and_lasso_are_mask_prompts(bench):
     assert 5 <= rows.max() - rows.min() + 1 <= 9
 
 
+@pytest.mark.parametrize("by", ["shift", "switch"])
+def test_a_negative_stroke_takes_away_what_it_covers(bench, by):
+    from SAM2_3dMedLib.slicer_side.effect_mouse import Gesture
+
+    view, k = bench.views["Axial"], CENTER[2]
+    view.drag(*(view.display_position(bench.world(i, j, k)) for i, j in ((20, 12), (44, 30))))
+    bench.run()
+    before = bench.voxels("A")[k]
+    bench.session.mouse.gesture = Gesture.BRUSH
+    bench.session.brush_radius = 2.4
+    bench.session.mouse.negative = by == "switch"
+    start, end = (view.display_position(bench.world(i, 21, k)) for i in (22, 42))
+    view.press(*start, shift=by == "shift")
+    view.move(*end, shift=by == "shift")
+    view.release(*end, shift=by == "shift")
+    bench.run()
+    after = bench.voxels("A")[k]
+    assert not after[21, 24:40].any()
+    assert (after <= before).all()
+    assert after[14].any()
+    assert after[28].any()
+    bench.undo()
+    assert (bench.voxels("A")[k] == before).all()
+
+
+def test_a_negative_stroke_beside_the_segment_says_so(bench):
+    click_at(bench, bench.views["Axial"], CENTER)
+    assert not bench.controller.subtract_mask(2, CENTER[2], np.zeros(bench.voxels("A").shape[1:], dtype=bool))
+    assert "meets nothing" in bench.controller.status.error
+    assert not bench.controller.subtract_mask(2, CENTER[2], np.ones(bench.voxels("A").shape[1:], dtype=bool))
+    assert "would be left of" in bench.controller.status.error
+    assert len(bench.controller.prompts) == 1
+
+
 def test_a_mask_prompt_is_outlined_on_its_own_slice_only(bench):
     from SAM2_3dMedLib.slicer_side.effect_mouse import Gesture
 

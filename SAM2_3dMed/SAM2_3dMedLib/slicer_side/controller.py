@@ -12,6 +12,7 @@ from .controller_answers import AnswersMixin
 from .controller_engine import EngineMixin
 from .controller_prompts import PromptsMixin
 from .controller_refine import RefineMixin
+from .controller_restore import RestoreMixin
 from .controller_review import ReviewMixin
 from .controller_scene import SceneWatch
 from .controller_state import Change, Job, JobKind, Listeners, ObjectKey, Phase, PromptRefused, Status
@@ -21,7 +22,7 @@ from .prompt_cache import PromptCache
 from .translation import _
 
 
-class Controller(EngineMixin, PromptsMixin, RefineMixin, AnswersMixin, ReviewMixin):
+class Controller(EngineMixin, PromptsMixin, RestoreMixin, RefineMixin, AnswersMixin, ReviewMixin):
     """One for the application. `attach` when an editor's effect becomes active, `detach` when it is left.
 
     scene: vtkMRMLScene. client: `worker_client.WorkerClient`. scheduler: `.call_later(ms, callback)`.

@@ -57,6 +57,21 @@ class PromptsMixin:
             return self.add_prompt(MaskPrompt(SliceAxis(axis), index, mask))
         return False
 
+    def subtract_mask(self, axis: int, index: int, stroke) -> bool:
+        """A stroke over what does not belong to the structure: the rest of the segment's slice is the prompt."""
+        with self._reporting():
+            source = self._ready_source()
+            if self.key is None:
+                raise PromptRefused(_("Select a segment in the list first."))
+            mask = self._writer.slice_mask(self.segmentation_node, self.key.segment_id, source, axis, index)
+            left = mask & ~stroke
+            if left.sum() == mask.sum():
+                raise PromptRefused(_("The stroke meets nothing of the segment; draw over what should go."))
+            if not left.any():
+                raise PromptRefused(_("Nothing would be left of the segment on this slice; delete its prompts."))
+            return self.add_mask(axis, index, left)
+        return False
+
     def add_segment_mask(self, segment_id: str, axis: int, index: int) -> bool:
         """What stands in a segment on one slice, as a mask prompt for the current segment."""
         with self._reporting():
@@ -126,40 +141,6 @@ class PromptsMixin:
         self._record_prompts_now(key, ())
         self._forget_review(key)
         self._prompts_changed()
-
-    def restore_prompts(self, key: ObjectKey, prompts: tuple) -> None:
-        """The editor has undone or redone one of our actions: the prompts go with the voxels."""
-        segmentation = self.scene.GetNodeByID(key.segmentation_id)
-        if segmentation is None:
-            return
-        under_way = dict.fromkeys((*self._queue.jobs, *self._jobs.values()))
-        waiting = [job for job in under_way if job.key == key and job.kind is JobKind.PREVIEW]
-        unanswered = waiting and self._action is waiting[0].action and not self._action_changed
-        behind = waiting[1:] if unanswered else []
-        if behind:
-            # The editor took back the step of the prompt that is computed now. The newest prompt, which waits behind
-            # it, has no step yet, and it is the one that the user means.
-            prompts = waiting[-2].prompts
-            self._end_action()
-            self._drop_jobs(lambda job: job is behind[-1])
-        elif any(job.key == key for job in under_way):
-            self.cancel_running()
-            self._drop_jobs(lambda job: job.key == key)
-        volume_node = self.store.volume_node(segmentation, key.segment_id)
-        if volume_node is None and self.source is not None:
-            volume_node = self.scene.GetNodeByID(self.source.node_id)
-        self.store.set_all(segmentation, key.segment_id, volume_node, prompts)
-        if self.source is not None and self.engine_requested:
-            volume_id = self.client.open_volume(self.source)
-            # Redone before it was ever answered: its voxels are not in the editor's history, they have to be computed.
-            kind = JobKind.PREVIEW if not behind and self.undo.end_waiting(key) else JobKind.RESTORE
-            self._submit(kind, key, self.client.set_prompts(volume_id, key.object_id, prompts))
-        self._forget_review(key)
-        self._edits.remember(key)
-        self._prompts_changed()
-        if behind:
-            self._begin_step()
-        self._set_running_status()
 
     # ---- the whole volume ----------------------------------------------------------------------------------------
     def propagate(self) -> bool:

@@ -42,9 +42,15 @@ class EffectControls:
             _("Click: point. Drag: box around the structure. Drag a point to move it, Delete removes it."),
         )
         self.brushButton = self._toolButton(
-            _("Brush"), _("Paint over the structure on one slice as a prompt. Shift and mouse wheel: size.")
+            _("Brush"),
+            _(
+                "Paint over the structure on one slice as a prompt; with Remove, over what is too much. "
+                "Shift and mouse wheel: size."
+            ),
         )
-        self.lassoButton = self._toolButton(_("Lasso"), _("Draw around the structure on one slice as a prompt."))
+        self.lassoButton = self._toolButton(
+            _("Lasso"), _("Draw around the structure on one slice as a prompt; with Remove, around what is too much.")
+        )
         self.gestureGroup = self._exclusive(self.pointButton, self.brushButton, self.lassoButton)
         self.pointButton.checked = True
         gestureRow = self._row(self.pointButton, self.brushButton, self.lassoButton)

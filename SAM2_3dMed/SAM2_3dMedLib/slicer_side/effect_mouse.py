@@ -34,7 +34,7 @@ class MouseTarget(Protocol):
 
     def add_point(self, view, xy: tuple[int, int], positive: bool) -> None: ...
     def add_box(self, view, corners_xy: np.ndarray) -> None: ...
-    def add_stroke(self, view, path_xy: np.ndarray, closed: bool) -> None: ...
+    def add_stroke(self, view, path_xy: np.ndarray, closed: bool, positive: bool) -> None: ...
     def handle_positions(self, view) -> np.ndarray: ...
     def strip_slice(self, view, xy: tuple[int, int]) -> int | None: ...
     def go_to_slice(self, index: int) -> None: ...
@@ -147,7 +147,7 @@ class MouseTool:
             elif (np.abs(path[-1] - path[0]) > DRAG_PIXELS * view.pixel_ratio / 2).all():
                 self._target.add_box(view, _rectangle(path[0], path[-1]))
         else:
-            self._target.add_stroke(view, path, closed=self.gesture is Gesture.LASSO)
+            self._target.add_stroke(view, path, closed=self.gesture is Gesture.LASSO, positive=self._positive())
         return True
 
     def _key(self, view, interactor) -> bool:
@@ -179,7 +179,8 @@ class MouseTool:
         angles = np.linspace(0, 2 * np.pi, 33)[:-1]
         radius = self._target.brush_radius_pixels(view)
         circle = np.column_stack([xy[0] + radius * np.cos(angles), xy[1] + radius * np.sin(angles)])
-        return Line(circle, POSITIVE_COLOR if not self.negative else NEGATIVE_COLOR, closed=True)
+        positive = self._positive() if self.busy else not self.negative
+        return Line(circle, POSITIVE_COLOR if positive else NEGATIVE_COLOR, closed=True)
 
     # ---- inner ---------------------------------------------------------------------------------------------------
     def _positive(self) -> bool:

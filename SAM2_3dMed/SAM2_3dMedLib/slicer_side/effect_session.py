@@ -83,8 +83,10 @@ class EffectSession:
     def add_box(self, view, corners_xy) -> None:
         self.controller.add_box(view.node, np.array([view.xy_to_ras(x, y) for x, y in corners_xy]))
 
-    def add_stroke(self, view, path_xy, closed) -> None:
-        """A brush stroke, or a lasso (closed), as a mask prompt on the slice it was drawn on."""
+    def add_stroke(self, view, path_xy, closed, positive) -> None:
+        """A brush stroke, or a lasso (closed), as a mask prompt on the slice it was drawn on; a negative one takes what
+        it covers away from the segment.
+        """
         source = self._source
         if source is None:
             self.controller.add_mask(0, 0, np.zeros((1, 1), dtype=bool))  # says what is missing
@@ -100,7 +102,10 @@ class EffectSession:
             mask = lasso_mask(ijk, axis, shape)
         else:
             mask = brush_mask(ijk, axis, shape, source.geometry.spacing, self.brush_radius)
-        self.controller.add_mask(axis, index, mask)
+        if positive or not mask.any():
+            self.controller.add_mask(axis, index, mask)
+        else:
+            self.controller.subtract_mask(axis, index, mask)
 
     def handle_positions(self, view) -> np.ndarray:
         """Display positions [N,2] of the control points that are shown on this view's slice."""
