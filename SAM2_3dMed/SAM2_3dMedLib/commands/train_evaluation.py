@@ -49,6 +49,8 @@ def evaluate_fold(
 ) -> str | None:
     """Evaluate a run's weights on the cases of its manifest; every process takes its share of them.
 
+    Beside the folds' folders a further table has all folds that have been evaluated so far.
+
     Returns:
         The table as Markdown; None on all processes but the first.
 
@@ -57,23 +59,44 @@ def evaluate_fold(
     """
     best = section.weights == "best" and (folder / BEST_FILE).is_file()  # a validation that met no object leaves none
     weights = folder / (BEST_FILE if best else FINAL_FILE)
-    rows: list[TableRow] = []
     for protocol in section.protocols:
-        output = folder / "evaluation" / protocol
         request = EvaluateRequest(
             manifest=folder / MANIFEST_FILE,
             root=Path(),
-            output=output,
+            output=(folder / _objects(protocol)).parent,
             protocol=Protocol(protocol),
             weights=str(weights),
             limit=section.limit,
             window=section.window,
             device=device,
         )
-        page = run_evaluate(request, console)
-        if page is not None:
-            rows += table_rows(protocol, output / "objects.csv")
+        run_evaluate(request, console)
     if not processes.first:
         return None
     evaluated = len(cases) if section.limit is None else min(section.limit, len(cases))
-    return write_table(folder, rows, {"weights": weights.name, "cases": evaluated})
+    write_table_of_folds(folder.parent, section.protocols)
+    return write_table(folder, _rows([folder], section.protocols), {"weights": weights.name, "cases": evaluated})
+
+
+def write_table_of_folds(output: Path, protocols: Sequence[str]) -> None:
+    """`output/table.md` and `.csv` of all folds evaluated so far: each case is in one, so five folds are about all cases.
+
+    Raises:
+        UserError: they cannot be written.
+    """
+    folds = sorted({path.parents[2] for path in output.glob(f"fold[0-9]/{_objects('*')}")})
+    if folds:
+        names = ", ".join(fold.name.removeprefix("fold") for fold in folds)
+        write_table(output, _rows(folds, protocols), {"folds": names})
+
+
+def _rows(folds: Sequence[Path], protocols: Sequence[str]) -> list[TableRow]:
+    rows: list[TableRow] = []
+    for protocol in protocols:
+        files = [fold / _objects(protocol) for fold in folds]
+        rows += table_rows(protocol, [file for file in files if file.is_file()])
+    return rows
+
+
+def _objects(protocol: str) -> str:
+    return f"evaluation/{protocol}/objects.csv"

@@ -42,10 +42,12 @@ class TableRow:
 _SCORES = ("dice", "iou", "hd95_mm", "nsd_1mm", "nsd_2mm")
 
 
-def table_rows(protocol: str, objects: Path) -> list[TableRow]:
-    """Rows of one evaluation from its `objects.csv`: the structures in alphabetical order, then their mean."""
-    with objects.open(newline="", encoding="utf-8") as stream:
-        results = list(csv.DictReader(stream))
+def table_rows(protocol: str, objects: Sequence[Path]) -> list[TableRow]:
+    """Rows from the `objects.csv` of one fold or several: the structures in alphabetical order, then their mean."""
+    results = []
+    for path in objects:
+        with path.open(newline="", encoding="utf-8") as stream:
+            results += csv.DictReader(stream)
     structures = sorted({result["name"] for result in results})
     rows = [_row(protocol, name, [r for r in results if r["name"] == name]) for name in structures]
     if len(rows) > 1:
