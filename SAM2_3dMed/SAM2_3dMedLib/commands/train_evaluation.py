@@ -79,7 +79,7 @@ def evaluate_fold(
 
 
 def write_table_of_folds(output: Path, protocols: Sequence[str]) -> None:
-    """`output/table.md` and `.csv` of all folds evaluated so far: each case is in one, so five folds are about all cases.
+    """`table.md` and `.csv` of all folds evaluated so far: each case is in one of them, so five are about all cases.
 
     Raises:
         UserError: they cannot be written.
