@@ -11,7 +11,8 @@ import torch
 from SAM2_3dMedLib.cli import main
 from SAM2_3dMedLib.commands import benchmark_measures as measures
 from SAM2_3dMedLib.commands.benchmark_agreement import agreement_of
-from SAM2_3dMedLib.commands.benchmark_cost import CostPoint
+from SAM2_3dMedLib.commands.benchmark_clock import Seconds
+from SAM2_3dMedLib.commands.benchmark_cost import CostAxis, CostPoint
 from SAM2_3dMedLib.commands.benchmark_report import Report, markdown_of, plot_of
 from SAM2_3dMedLib.commands.benchmark_scene import phantom_scene, random_network
 from SAM2_3dMedLib.propagation.predictor import SlicePredictor
@@ -66,8 +67,9 @@ def test_it_runs_with_torch_numpy_and_sam2_alone_and_writes_all_files(tmp_path: 
     assert measured["agreement"]["dice"] >= 0.9999
     assert 0.01 < measured["agreement"]["foreground"] < 0.9
     steps = {step["step"]: step for step in measured["steps"]}
-    assert steps[measures.PROPAGATION]["ours"] > 0
-    assert steps[measures.PROPAGATION]["reference"] > 0
+    for side in ("ours", "reference"):
+        assert steps[measures.PROPAGATION][side]["wall"] > 0
+        assert steps[measures.PROPAGATION][side]["processor"] > 0
     assert steps[measures.OPEN]["reference"] is None
     assert [point["spanned"] for point in report["cost"]] == [2, 6]
     assert report["cost"][0]["encoded"] < report["cost"][1]["encoded"] == 6
@@ -104,12 +106,12 @@ def test_the_report_says_what_is_random_and_marks_what_was_not_measured() -> Non
     assert "- date: today" in page
     assert "Agreement with the predictor" not in page
     rows = [line for line in page.splitlines() if line.startswith(f"| {measures.CORRECTION}")]
-    assert rows[0].endswith("| - | - |")
+    assert rows[0].endswith("| - | - | - |")
 
 
 def test_the_plot_has_a_line_for_each_volume() -> None:
-    points = [CostPoint(slices, span, span / 10, span) for slices in (60, 120) for span in (10, 20)]
-    picture = plot_of(points, "cost")
+    points = [CostPoint(slices, span, Seconds(span / 10, span / 10), span) for slices in (60, 120) for span in (10, 20)]
+    picture = plot_of(points, "cost", CostAxis.WALL)
     assert picture.count("<polyline") == 2
     assert picture.count("<circle") == 4
     assert "120 slices" in picture

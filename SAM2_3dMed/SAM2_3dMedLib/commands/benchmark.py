@@ -17,7 +17,7 @@ import torch
 
 from ..network.config import SIZE_NAMES
 from ..propagation.predictor import SlicePredictor, best_device
-from .benchmark_cost import CostPoint, cost_of_span
+from .benchmark_cost import CostAxis, CostPoint, cost_of_span
 from .benchmark_measures import Measurement, Subject, device_name, measure
 from .benchmark_report import Report, json_of, markdown_of, plot_of
 from .benchmark_scene import Scene, file_scene, phantom_scene, random_network, trained_network
@@ -86,12 +86,12 @@ def run_benchmark(request: BenchmarkRequest, command: str, show: Callable[[str],
         for scene in scenes or (phantom_scene(count, request.side) for count in request.slices):
             measurements.append(measure(subject, scene, request.repeats, request.with_reference))
             report = Report(about, tuple(measurements), cost, cost_network)
-            _write(request.output, report)
+            _write(request.output, report, request.device)
             show(_line(measurements[-1]))
         if request.spans and not cost:
             cost, cost_network = _cost(subject, request, scenes)
             report = Report(about, tuple(measurements), cost, cost_network)
-            _write(request.output, report)
+            _write(request.output, report, request.device)
             show(f"cost against slices spanned: {cost_network}")
     return report
 
@@ -147,26 +147,26 @@ def _cost(
     return tuple(points), name
 
 
-def _write(folder: Path, report: Report) -> None:
+def _write(folder: Path, report: Report, device: Device) -> None:
     texts = {"benchmark.md": markdown_of(report), "benchmark.json": json_of(report)}
     if report.cost:
-        texts["cost.svg"] = plot_of(report.cost, f"Cost of a propagation: {report.cost_network}")
+        axis = CostAxis.on(_device(device))
+        texts["cost.svg"] = plot_of(report.cost, f"Cost of a propagation: {report.cost_network}", axis)
     for name, text in texts.items():
         write_whole(folder / name, lambda path, text=text: path.write_text(text, "utf-8"))
 
 
 def _line(entry: Measurement) -> str:
     steps = ", ".join(
-        f"{step.step}: {1000 * step.ours:.1f} ms" + (f" ({step.factor:.1f} x)" if step.factor is not None else "")
+        f"{step.step}: {1000 * step.ours.wall:.1f} ms" + (f" ({step.factor:.1f} x)" if step.factor is not None else "")
         for step in entry.steps
     )
     return f"{entry.network} {entry.image_size} px, {entry.volume}, {entry.dtype}: {steps}"
 
 
 def _about(command: str, request: BenchmarkRequest) -> dict[str, str]:
-    device = best_device() if request.device is Device.AUTO else torch.device(request.device.value)
     return {
-        "device": device_name(device),
+        "device": device_name(_device(request.device)),
         "machine": f"{platform.system()} {platform.machine()}, {_processor()}, {torch.get_num_threads()} threads",
         "torch": torch.__version__,
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
@@ -174,6 +174,10 @@ def _about(command: str, request: BenchmarkRequest) -> dict[str, str]:
         "command": command,
         "repeats": str(request.repeats),
     }
+
+
+def _device(chosen: Device) -> torch.device:
+    return best_device() if chosen is Device.AUTO else torch.device(chosen.value)
 
 
 def _processor() -> str:

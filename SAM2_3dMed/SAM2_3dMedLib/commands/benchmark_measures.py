@@ -12,7 +12,7 @@ from ..network.model import SAM23dMed
 from ..propagation.predictor import SlicePredictor
 from ..propagation.session import VolumeSession
 from .benchmark_agreement import Agreement, agreement_of
-from .benchmark_clock import MemoryWatch, median, seconds_of
+from .benchmark_clock import MemoryWatch, Seconds, median, seconds_of
 from .benchmark_reference import Reference, reference_on
 from .benchmark_scene import AXIS, Scene, without_parts
 from .benchmark_steps import follow, session_to_both_ends
@@ -29,16 +29,21 @@ AS_SHIPPED = "box on a fresh volume, to the whole object (ours ends where the ob
 
 @dataclass(frozen=True)
 class StepTime:
-    """Medians in seconds; None where the reference was not run or has no such step."""
+    """Medians; None where the reference was not run or has no such step."""
 
     step: str
-    ours: float
-    reference: float | None
+    ours: Seconds
+    reference: Seconds | None
 
     @property
     def factor(self) -> float | None:
-        """How many times faster ours is."""
-        return None if self.reference is None or self.ours == 0 else self.reference / self.ours
+        """How many times faster ours is by the wall clock."""
+        return None if self.reference is None else self.reference.wall / self.ours.wall
+
+    @property
+    def processor_factor(self) -> float | None:
+        """How many times less processor time ours takes."""
+        return None if self.reference is None else self.reference.processor / self.ours.processor
 
 
 @dataclass(frozen=True)
@@ -74,8 +79,8 @@ class _Clock:
     """Seconds by step, ours and theirs."""
 
     device: torch.device
-    ours: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
-    theirs: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    ours: dict[str, list[Seconds]] = field(default_factory=lambda: defaultdict(list))
+    theirs: dict[str, list[Seconds]] = field(default_factory=lambda: defaultdict(list))
 
     def run_ours(self, step: str, work: Callable[[], object]) -> None:
         self.ours[step].append(seconds_of(work, self.device))

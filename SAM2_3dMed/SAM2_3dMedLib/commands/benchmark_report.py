@@ -7,7 +7,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from .benchmark_cost import CostPoint
+from .benchmark_clock import Seconds
+from .benchmark_cost import CostAxis, CostPoint
 from .benchmark_measures import PROPAGATION, Measurement, Memory, StepTime
 
 
@@ -47,9 +48,9 @@ def markdown_of(report: Report) -> str:
         lines += ["", *_section(entry)]
     if report.cost:
         lines += ["", "## Cost against slices spanned by the object", "", f"{report.cost_network}; see cost.svg.", ""]
-        lines += ["| volume's slices | spanned | s | ms a slice | slices encoded |", "|---:|---:|---:|---:|---:|"]
+        lines += ["| volume's slices | spanned | s | s of processors | slices encoded |", "|---:|---:|---:|---:|---:|"]
         lines += [
-            f"| {p.slices} | {p.spanned} | {p.seconds:.2f} | {1000 * p.seconds / p.spanned:.1f} | {p.encoded} |"
+            f"| {p.slices} | {p.spanned} | {p.seconds.wall:.2f} | {p.seconds.processor:.2f} | {p.encoded} |"
             for p in report.cost
         ]
     return "\n".join(lines) + "\n"
@@ -59,18 +60,18 @@ def _section(entry: Measurement) -> list[str]:
     lines = [
         f"## {entry.network} at {entry.image_size} px ({entry.weights}), {entry.volume}, {entry.device}",
         "",
-        f"| step | ours ({entry.dtype}) | predictor ({entry.reference_dtype}) | times faster |",
-        "|---|---:|---:|---:|",
+        f"| step | ours ({entry.dtype}) | predictor ({entry.reference_dtype}) | times faster | times less processor |",
+        "|---|---:|---:|---:|---:|",
     ]
     lines += [_step_row(step) for step in entry.steps]
     whole = next(step for step in entry.steps if step.step == PROPAGATION)
     lines.append(
-        f"| of that, a slice | {1000 * whole.ours / entry.slices:.2f} ms "
-        f"| {'-' if whole.reference is None else f'{1000 * whole.reference / entry.slices:.2f} ms'} | |"
+        f"| full propagation, a slice | {_milliseconds(whole.ours, entry.slices)} "
+        f"| {_milliseconds(whole.reference, entry.slices)} | | |"
     )
     theirs = entry.reference_memory
-    lines.append(f"| peak memory, host | {_gigabytes(entry.memory.host)} | {_host(theirs)} | |")
-    lines.append(f"| peak memory, device | {_gigabytes(entry.memory.device)} | {_device(theirs)} | |")
+    lines.append(f"| peak memory, host | {_gigabytes(entry.memory.host)} | {_host(theirs)} | | |")
+    lines.append(f"| peak memory, device | {_gigabytes(entry.memory.device)} | {_device(theirs)} | | |")
     lines += ["", f"Features kept at the end: {_gigabytes(entry.cached_bytes)}. {entry.tracking}".rstrip()]
     if entry.agreement is not None:
         found = entry.agreement
@@ -83,12 +84,16 @@ def _section(entry: Measurement) -> list[str]:
 
 
 def _step_row(step: StepTime) -> str:
-    factor = "-" if step.factor is None else f"{step.factor:.1f}"
-    return f"| {step.step} | {_milliseconds(step.ours)} | {_milliseconds(step.reference)} | {factor} |"
+    times = f"{_milliseconds(step.ours)} | {_milliseconds(step.reference)}"
+    return f"| {step.step} | {times} | {_factor(step.factor)} | {_factor(step.processor_factor)} |"
 
 
-def _milliseconds(seconds: float | None) -> str:
-    return "-" if seconds is None else f"{1000 * seconds:.1f} ms"
+def _factor(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"
+
+
+def _milliseconds(seconds: Seconds | None, shared_by: int = 1) -> str:
+    return "-" if seconds is None else f"{1000 * seconds.wall / shared_by:.2f} ms"
 
 
 def _gigabytes(count: int | None) -> str:
@@ -107,12 +112,12 @@ _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP, _RIGHT = 640, 400, 70, 50, 30, 150
 
 
-def plot_of(points: Sequence[CostPoint], title: str) -> str:
+def plot_of(points: Sequence[CostPoint], title: str, axis: CostAxis) -> str:
     """Seconds against slices spanned, one line for each volume's number of slices, as an SVG picture."""
     lines: dict[int, list[CostPoint]] = defaultdict(list)
     for point in points:
         lines[point.slices].append(point)
-    widest, longest = max(p.spanned for p in points), max(p.seconds for p in points)
+    widest, longest = max(p.spanned for p in points), max(axis.of(p.seconds) for p in points)
 
     def place(spanned: float, seconds: float) -> tuple[float, float]:
         x = _LEFT + spanned / widest * (_WIDTH - _LEFT - _RIGHT)
@@ -131,11 +136,11 @@ def plot_of(points: Sequence[CostPoint], title: str) -> str:
         _text(left, bottom + 18, "0", "middle"),
         _text(right, bottom + 18, str(widest), "middle"),
         _text(left - 8, bottom, "0 s", "end"),
-        _text(left - 8, top + 5, f"{longest:.2f} s", "end"),
+        _text(left + 8, top + 5, f"{longest:.2f} {axis.value}", "start"),
     ]
     for number, (slices, line) in enumerate(sorted(lines.items())):
         color = _COLORS[number % len(_COLORS)]
-        places = [place(p.spanned, p.seconds) for p in sorted(line, key=lambda p: p.spanned)]
+        places = [place(p.spanned, axis.of(p.seconds)) for p in sorted(line, key=lambda p: p.spanned)]
         path = " ".join(f"{x},{y}" for x, y in places)
         drawn.append(f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="2"/>')
         drawn += [f'<circle cx="{x}" cy="{y}" r="4" fill="{color}"/>' for x, y in places]
