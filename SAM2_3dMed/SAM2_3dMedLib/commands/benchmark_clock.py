@@ -51,16 +51,23 @@ class MemoryWatch:
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
+        self._before = 0
         gc.collect()
         if device.type == "cuda":
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats(device)
+            self._before = torch.cuda.memory_allocated(device)
         _forget_host_peak()
 
     @property
     def device_bytes(self) -> int | None:
         """As torch's allocator counts it; None where it does not count."""
         return torch.cuda.max_memory_allocated(self._device) if self._device.type == "cuda" else None
+
+    @property
+    def device_growth(self) -> int | None:
+        """`device_bytes` without what was in use before."""
+        return None if self.device_bytes is None else self.device_bytes - self._before
 
     @property
     def host_bytes(self) -> int:

@@ -119,19 +119,19 @@ def measure(subject: Subject, scene: Scene, repeats: int, with_reference: bool) 
     predictor = SlicePredictor(subject.network, subject.device, subject.dtype)
     plain = without_parts(subject.network)
     reference_dtype = subject.reference_dtype or predictor.dtype
-    clock, memory, reference_memory = _Clock(predictor.device), None, None
-    cached = 0
-    for turn in range(repeats + 1):
-        if turn == 1:
-            clock = _Clock(predictor.device)  # the first turn was the warm-up
+    # The first turn is the warm-up, and the one whose memory is watched: later ones have both networks beside them.
+    clock, watch = _Clock(predictor.device), MemoryWatch(predictor.device)
+    cached = _our_turn(predictor, scene, clock)
+    memory, reference_memory = Memory(watch.device_bytes, watch.host_bytes), None
+    if with_reference:
         watch = MemoryWatch(predictor.device)
-        cached = _our_turn(predictor, scene, clock)
-        memory = Memory(watch.device_bytes, watch.host_bytes)
+        _reference_turn(reference_on(plain, predictor, scene, reference_dtype), scene, clock)
+        reference_memory = Memory(watch.device_growth, watch.host_bytes)
+    clock = _Clock(predictor.device)
+    for _ in range(repeats):
+        _our_turn(predictor, scene, clock)
         if with_reference:
-            watch = MemoryWatch(predictor.device)
             _reference_turn(reference_on(plain, predictor, scene, reference_dtype), scene, clock)
-            reference_memory = Memory(watch.device_bytes, watch.host_bytes)
-    assert memory is not None
     agreement = agreement_of(plain, predictor, scene, reference_dtype) if with_reference else None
     return Measurement(
         network=subject.network.config.name,
