@@ -124,12 +124,17 @@ def tight_box(truth: np.ndarray, image: sitk.Image) -> np.ndarray:
 
 
 @pytest.mark.slow
-def test_table_of_all_samples_and_turns(samples, segmented, oblique_copy):
+def test_table_of_all_samples_and_turns(samples, segmented, oblique_copy, capsys):
     """Prints, for docs/geometry.md: Dice to the unturned result, on the unturned grid."""
     demo = {name: np.array(box.split(","), dtype=float).reshape(2, 3) for name, _, box in BOXES}
-    chosen = [("abdomen_ct", 6, "liver"), ("abdomen_ct", 1, "spleen"), ("sarcoma_mr", 1, "tumor")]
-    print("\n| object | degrees about x, y, z | resampled | resampled, `--axis` | the unturned mask there and back |")
-    print("|---|---|---:|---:|---:|")
+    chosen = [("abdomen_ct", 1, "spleen"), ("sarcoma_mr", 1, "tumor"), ("abdomen_ct", 6, "liver")]
+
+    def row(*cells: object) -> None:
+        with capsys.disabled():  # the commands' own output stays hidden
+            print("|", " | ".join(map(str, cells)), "|", flush=True)
+
+    row("object", "degrees about x, y, z", "resampled", "resampled, `--axis`", "the unturned mask there and back")
+    row("---", "---", "---:", "---:", "---:")
     for name, label, what in [*chosen, ("spinalcord_t2", 1, "cord")]:
         image, truth = sample(samples, name, label)
         case = Case(what, image, demo.get(what, tight_box(truth, image)), truth)
@@ -139,7 +144,7 @@ def test_table_of_all_samples_and_turns(samples, segmented, oblique_copy):
         axis = "IJK"[int(np.flatnonzero(case.corners[0] == case.corners[1])[0])]
         header = with_turned_header(image, (12, 0, 30))
         np.testing.assert_array_equal(array_of(segmented(header, case.box_in_mm(header))) > 0, expected)
-        print(f"| {what} | header only, (12, 0, 30) | 1.000 | | |", flush=True)
+        row(what, "(12, 0, 30) in the header only", "1.000", "", "")
         for degrees in TURNS:
             oblique = oblique_copy(image, degrees)
             upright, as_is = (
@@ -147,5 +152,5 @@ def test_table_of_all_samples_and_turns(samples, segmented, oblique_copy):
             )
             there = sitk.Resample(plain, oblique, sitk.Transform(3, sitk.sitkIdentity), sitk.sitkNearestNeighbor, 0)
             back = dice(on_grid_of(there, image), expected)
-            print(f"| {what} | {degrees} | {upright:.3f} | {as_is:.3f} | {back:.3f} |", flush=True)
+            row(what, degrees, *(f"{value:.3f}" for value in (upright, as_is, back)))
             assert upright > 0.85
