@@ -51,6 +51,20 @@ def test_a_refused_prompt_is_not_kept(bench):
     assert "without Shift" in bench.controller.status.error
 
 
+def test_a_segmentation_that_cannot_be_written_takes_no_prompt(bench):
+    import mrml
+
+    bench.segmentation.SetAndObserveTransformNodeID(mrml.add_bspline_transform().GetID())
+    click_at(bench, bench.views["Axial"], CENTER)
+    assert "harden it" in bench.controller.status.error
+    assert bench.controller.prompts == ()
+    assert not bench.controller.status.running
+    bench.segmentation.SetAndObserveTransformNodeID(None)
+    click_at(bench, bench.views["Axial"], CENTER)
+    assert bench.controller.status.error == ""
+    assert bench.voxels("A").any()
+
+
 def test_brush_and_lasso_are_mask_prompts(bench):
     from SAM2_3dMedLib.slicer_side.effect_mouse import Gesture
 

@@ -96,9 +96,15 @@ class PromptsMixin:
             self._keep_for_later(key)
             return True
         volume_id = self._teach(key, before)
-        self._submit(JobKind.PREVIEW, key, self.client.add_prompt(volume_id, key.object_id, prompt))
+        request = self.client.add_prompt(volume_id, key.object_id, prompt)
+        self._submit(JobKind.PREVIEW, key, request)
         self._set_status(Status(Phase.PREVIEW, _("Computing this slice...")))
         self._begin_step()
+        if request not in self._jobs:  # the segmentation cannot be written, and the status says why
+            self.store.pop(self.segmentation_node, key.segment_id)
+            self.client.set_prompts(volume_id, key.object_id, before)
+            self._prompts_changed()
+            return False
         return True
 
     # ---- changing prompts ----------------------------------------------------------------------------------------
