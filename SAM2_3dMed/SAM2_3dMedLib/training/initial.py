@@ -35,11 +35,14 @@ def first_network(recipe: Recipe) -> SAM23dMed:
     given = load_checkpoint(path)[0]
     _require_size(recipe, given.config.name)
     network = build_network(replace(given.config, image_size=size, parts=recipe.parts))
-    lacking = network.load_state_dict(given.state_dict(), strict=False)
+    skipped = recipe.initial_skipped
+    taken = {k: v for k, v in given.state_dict().items() if not any(_within(k, part) for part in skipped)}
+    lacking = network.load_state_dict(taken, strict=False)
     if lacking.unexpected_keys:
         raise RecipeError(f"{path} has parts that the recipe switches off; switch them on in 'parts'.")
-    if any(not name.startswith(PART_MODULES) for name in lacking.missing_keys):
-        raise RecipeError(f"{path} lacks '{lacking.missing_keys[0]}'; choose a weight file of this version.")
+    for name in lacking.missing_keys:
+        if not name.startswith(PART_MODULES) and not any(_within(name, part) for part in skipped):
+            raise RecipeError(f"{path} lacks '{name}'; choose a weight file of this version.")
     return network
 
 
