@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from SAM2_3dMedLib.threads import let_waiting_threads_sleep
 
 COMMANDS = "import SAM2_3dMedLib.commands.benchmark"
 WORKER = "from SAM2_3dMedLib.worker import messages as m, start; start.make_engine(m.Hello(1, (), 'cpu'))"
@@ -20,14 +21,16 @@ sys.meta_path.insert(0, Watch())
 """
 
 
-@pytest.mark.parametrize(("code", "chosen"), [(COMMANDS, None), (COMMANDS, "active"), (WORKER, None)])
-def test_the_policy_stands_before_torch_is_imported(code: str, chosen: str | None) -> None:
+@pytest.mark.parametrize("code", [COMMANDS, WORKER], ids=["commands", "worker"])
+def test_the_policy_stands_before_torch_is_imported(code: str) -> None:
     environment = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"}
-    if chosen is not None:
-        environment["OMP_WAIT_POLICY"] = chosen
-    watched = f"{WATCH}\n{code}\nprint(seen[0])"
-    ended = subprocess.run(
-        [sys.executable, "-c", watched], capture_output=True, text=True, env=environment, timeout=120
-    )
+    command = [sys.executable, "-c", f"{WATCH}\n{code}\nprint(seen[0])"]
+    ended = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
     assert ended.returncode == 0, ended.stderr
-    assert ended.stdout.split()[-1] == (chosen or "passive")
+    assert ended.stdout.split()[-1] == "passive"
+
+
+def test_what_the_user_has_chosen_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_WAIT_POLICY", "active")
+    let_waiting_threads_sleep()
+    assert os.environ["OMP_WAIT_POLICY"] == "active"
