@@ -51,6 +51,16 @@ def test_a_refused_prompt_is_not_kept(bench):
     assert "without Shift" in bench.controller.status.error
 
 
+def test_a_hidden_segment_is_told(bench):
+    display = bench.segmentation.GetDisplayNode()
+    display.SetSegmentVisibility("A", False)
+    click_at(bench, bench.views["Axial"], CENTER)
+    assert "hidden" in bench.controller.status.sentence
+    display.SetSegmentVisibility("A", True)
+    click_at(bench, bench.views["Axial"], (CENTER[0] + 6, CENTER[1], CENTER[2]))
+    assert "hidden" not in bench.controller.status.sentence
+
+
 def test_a_segmentation_that_cannot_be_written_takes_no_prompt(bench):
     import mrml
 

@@ -92,6 +92,7 @@ class PromptsMixin:
         volume_node = self.scene.GetNodeByID(self.source.node_id)
         self.store.add(self.segmentation_node, key.segment_id, volume_node, prompt)
         self._prompts_changed()
+        self.prompt_note = self._hidden_note(key)
         if not self.start_engine():
             self._keep_for_later(key)
             return True
@@ -199,6 +200,13 @@ class PromptsMixin:
             checked_prompt(prompt, SlicePlane.of(self.source.geometry, prompt.axis))
         except PromptError as error:
             raise PromptRefused(in_slicer(str(error))) from error
+
+    def _hidden_note(self, key: ObjectKey) -> str:
+        """What to say when the answer will not be seen; empty when it will."""
+        display = self.segmentation_node.GetDisplayNode()
+        if display is None or (display.GetVisibility() and display.GetSegmentVisibility(key.segment_id)):
+            return ""
+        return _("This segment is hidden: switch on its eye in the list to see the result.")
 
     def _ensure_segment(self) -> ObjectKey:
         """The key of the current segment; an empty segmentation gets its first segment."""
