@@ -82,8 +82,8 @@ def test_a_missing_package_is_named(cli, monkeypatch, tmp_path):
     def fail(*arguments):
         raise error
 
-    monkeypatch.setattr(cli_module, "_progress_console", fail)
-    ended = cli("models", "download", "sam2.1-tiny")
+    monkeypatch.setattr(models, "list_models", fail)
+    ended = cli("models", "list")
     assert ended.code == 2
     assert "'monai'" in ended.err
     assert "pip install" in ended.err
