@@ -68,9 +68,8 @@ def _one_after_the_other(first: nn.Conv2d, second: nn.Conv2d) -> tuple[Tensor, T
 def reduced_copy(network: SAM23dMed, dtype: torch.dtype) -> SAM23dMed:
     """A copy whose matrix products and convolutions have their weights in `dtype`, for use under autocast.
 
-    Autocast makes the same conversion at each use; done once, a tracked slice starts a third fewer kernels. In the
-    image encoder the layer norms follow, so that `SliceEncoder` stays in one precision. The prompt encoder stays as it
-    is: bfloat16 resolves 4 pixels at 512 (calibration.md).
+    Autocast makes the same conversion at each use. In the image encoder the layer norms follow, so that `SliceEncoder`
+    stays in one precision. The prompt encoder stays as it is: bfloat16 resolves 4 pixels at 512 (calibration.md).
     """
     copied = copy.deepcopy(network)
     precise = set(copied.sam_prompt_encoder.modules())

@@ -1,8 +1,8 @@
-"""A tracking step as a CUDA graph: some eight hundred small kernels start as one.
+"""A tracking step as a CUDA graph: several hundred small kernels start as one.
 
 Started one by one they take longer than the card needs for them. Each number of tokens is a graph of its own; it is
-captured when it comes for the second time, since capturing takes about as long as five steps. Where capturing fails,
-the step runs as it is, and the reason is logged once.
+captured when it comes for the second time, since capturing costs more than a step. Where capturing fails, the step runs
+as it is, and the reason is logged once.
 """
 
 from __future__ import annotations
