@@ -243,8 +243,7 @@ class VolumeSession:
 
         Args:
             object_id: may be unknown to the session.
-            axis: slice axis.
-            index: slice along it.
+            axis, index: the slice.
             mask: bool, array orientation, the whole slice.
 
         Raises:
