@@ -4,7 +4,7 @@ are any.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -60,3 +60,14 @@ def oblique_copy() -> Callable[..., sitk.Image]:
         return sitk.Resample(image, count.tolist(), sitk.Transform(3, sitk.sitkIdentity), sitk.sitkLinear, *grid)
 
     return copy
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """torch computes with one thread: sums of several depend on how the work was divided, in the last digits."""
+    import torch  # not at file scope: Slicer's own environment, which reads this file too, has none
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -193,7 +193,7 @@ def test_labels_without_a_voxel_are_told_and_nothing_is_written(cli, tmp_path, w
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_two_processes_find_what_one_finds(cli, samples, weights, tmp_path):
+def test_two_processes_find_what_one_finds(cli, samples, weights, tmp_path, one_thread):
     """`torchrun` on the bundled volumes: the same tables and pictures, in the same order, times apart."""
     manifest = tmp_path / "manifest.csv"
     names = {"sarcoma_ct": "CT", "sarcoma_mr": "MR T1", "spinalcord_t2": "MR T2"}

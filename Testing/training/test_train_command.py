@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import random
 import re
 import signal
@@ -85,7 +86,9 @@ def test_from_the_tar_to_the_table_and_on_again(msd_tar, small_config, tmp_path,
     assert {path: path.stat().st_mtime_ns for path in output.rglob("*.npz")} == packed
 
 
-def test_a_run_killed_at_any_moment_goes_on_with_the_same_losses(msd_folder, small_config, tmp_path) -> None:
+def test_a_run_killed_at_any_moment_goes_on_with_the_same_losses(
+    msd_folder, small_config, tmp_path, one_thread
+) -> None:
     # It saves after every step, half of the time; the frozen encoder keeps the state small.
     small_config["recipe"] |= {"save_every_seconds": 0.0, "validate_every": 3, "frozen": ["image_encoder"]}
     small_config["recipe"]["stages"][0]["steps"] = 6
@@ -96,7 +99,8 @@ def test_a_run_killed_at_any_moment_goes_on_with_the_same_losses(msd_folder, sma
     assert list(expected) == list(range(1, 7))
 
     command = [sys.executable, "-m", "SAM2_3dMedLib.cli", "train", *map(str, common), str(tmp_path / "killed")]
-    child = subprocess.Popen([*command, "--device", "cpu"], cwd=PACKAGE, stderr=subprocess.DEVNULL)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    child = subprocess.Popen([*command, "--device", "cpu"], cwd=PACKAGE, stderr=subprocess.DEVNULL, env=environment)
     log = tmp_path / "killed" / "fold1" / "log.jsonl"
     began = _wait_for_lines(child, log, 1)
     pace = _wait_for_lines(child, log, 2) - began  # by now the state of the first step is saved
