@@ -16,8 +16,7 @@ from ..network.build import build_network
 from ..network.checkpoint import load_checkpoint
 from ..network.config import Parts, network_config
 from ..network.model import SAM23dMed
-from ..volume.geometry import Geometry
-from ..volume.intensity import Window
+from ..volume.array_volume import ArrayVolume
 from ..volume.planes import SliceAxis
 from ..weights.manifest import resolve_weights
 from .errors import UserError
@@ -31,22 +30,6 @@ _NOISE_HU = 12.0
 Corner = tuple[float, float, float]
 
 
-@dataclass(frozen=True, eq=False)
-class PhantomVolume:
-    """What a session needs of a `volume.images.Volume`, made and not read."""
-
-    array: np.ndarray
-    ijk_to_ras: np.ndarray
-    name: str = "phantom"
-    modality: str | None = "CT"
-    declared_window: Window | None = None
-
-    @property
-    def geometry(self) -> Geometry:
-        k, j, i = self.array.shape
-        return Geometry(self.ijk_to_ras, (i, j, k))
-
-
 @dataclass(frozen=True)
 class Scene:
     """A volume and what is asked of it; all positions are voxels (i, j, k) on slices along K.
@@ -58,7 +41,7 @@ class Scene:
         correction: inside the object, halfway from the middle to the end of the volume.
     """
 
-    volume: PhantomVolume
+    volume: ArrayVolume
     middle: int
     box: tuple[Corner, Corner]
     click: Corner
@@ -93,7 +76,7 @@ def phantom_scene(slices: int, side: int = 512) -> Scene:
     liver_center, spleen_center = ((np.array(organ[:2]) + 0.5) * scale for organ in _ORGANS)
     quarter = middle + max(1, (slices - middle) // 2)
     return Scene(
-        PhantomVolume(array, affine),
+        ArrayVolume(array, affine, name="phantom"),
         middle,
         _box_around(liver_center, 0.15 * side, middle),
         _at(liver_center, middle),
@@ -145,7 +128,7 @@ def file_scene(path: Path, box: str | None = None) -> Scene:
         corners = _read_box(box, read.array.shape[::-1])
     middle = int(corners[0][2])
     center = (np.array(corners[0]) + np.array(corners[1]))[1::-1] / 2
-    volume = PhantomVolume(read.array, read.ijk_to_ras, read.name, read.modality, read.declared_window)
+    volume = ArrayVolume(read.array, read.ijk_to_ras, read.name, read.modality, read.declared_window)
     return Scene(
         volume,
         middle,

@@ -6,11 +6,11 @@ from ..propagation.policies import MemoryPolicy
 from ..propagation.predictor import SlicePredictor
 from ..propagation.session import VolumeSession
 from ..propagation.stopping import StopRule
-from .benchmark_scene import PhantomVolume
+from ..volume.array_volume import ArrayVolume
 
 
 def session_to_both_ends(
-    predictor: SlicePredictor, volume: PhantomVolume, policy: MemoryPolicy | None = None
+    predictor: SlicePredictor, volume: ArrayVolume, policy: MemoryPolicy | None = None
 ) -> VolumeSession:
     """A fresh session that follows objects to the ends of the volume, as the reference does."""
     return VolumeSession(predictor, volume, policy=policy, stop_rule=StopRule.never())

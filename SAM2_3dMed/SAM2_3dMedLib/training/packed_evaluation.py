@@ -16,37 +16,20 @@ import numpy as np
 from ..propagation.policies import MemoryPolicy
 from ..propagation.predictor import SlicePredictor
 from ..propagation.session import VolumeSession
-from ..volume.geometry import Geometry
-from ..volume.intensity import Window
+from ..volume.array_volume import ArrayVolume
 from ..volume.planes import acquisition_axis
 from .metrics import dice, slice_scores, surface_score
 from .pack import CT_LEVELS, PackedCase
 from .protocols import first_prompt, largest_slice
 
 
-@dataclass(frozen=True, eq=False)
-class PackedVolume:
-    """What a session needs of a `volume.images.Volume`; array `[K, J, I]`, HU for CT whose levels are known."""
-
-    array: np.ndarray
-    ijk_to_ras: np.ndarray
-    name: str
-    modality: str
-    declared_window: Window | None = None
-
-    @property
-    def geometry(self) -> Geometry:
-        k, j, i = self.array.shape
-        return Geometry(self.ijk_to_ras, (i, j, k))
-
-    @classmethod
-    def of(cls, packed: PackedCase) -> PackedVolume:
-        """Stored `[S, P, L]` is `[K, J, I]` with i toward the patient's Left, j Posterior and k Superior."""
-        info = packed.info
-        superior, posterior, left = info.spacing_mm
-        array = CT_LEVELS[np.minimum(packed.image, len(CT_LEVELS) - 1)] if info.kind == "ct" else packed.image
-        affine = np.diag([-left, -posterior, superior, 1.0])
-        return cls(array, affine, info.case, "MR" if info.kind == "mr" else "CT")
+def volume_of(packed: PackedCase) -> ArrayVolume:
+    """The case as a volume, HU where they are known: stored `[S, P, L]` is `[K, J, I]`, i toward Left, j Posterior."""
+    info = packed.info
+    superior, posterior, left = info.spacing_mm
+    array = CT_LEVELS[np.minimum(packed.image, len(CT_LEVELS) - 1)] if info.kind == "ct" else packed.image
+    affine = np.diag([-left, -posterior, superior, 1.0])
+    return ArrayVolume(array, affine, info.case, "MR" if info.kind == "mr" else "CT")
 
 
 @dataclass(frozen=True)
@@ -66,7 +49,7 @@ def evaluate_packed(
     predictor: SlicePredictor, packed: PackedCase, policy: MemoryPolicy | None = None
 ) -> Iterator[PackedResult]:
     """Evaluate every labeled object of a packed case, in the order of the labels."""
-    volume = PackedVolume.of(packed)
+    volume = volume_of(packed)
     axis = acquisition_axis(volume.geometry)
     spacing = tuple(float(value) for value in reversed(packed.info.spacing_mm))
     with closing(VolumeSession(predictor, volume, policy=policy)) as session:
