@@ -191,7 +191,9 @@ def test_where_a_graph_cannot_be_captured_the_step_runs_as_it_is(
 @torch.inference_mode()
 def test_projected_memories_keep_to_their_budget_and_come_back(full_predictor: SlicePredictor) -> None:
     reader, side = full_predictor.runner._reader, full_predictor.image_size // 16
-    memories = [SliceMemory(torch.randn(1, 32, side, side).bfloat16(), torch.randn(1, 64)) for _ in range(6)]
+    memories = [
+        SliceMemory(torch.randn(1, 32, side, side).bfloat16(), torch.randn(1, 64), torch.zeros(1, 3)) for _ in range(6)
+    ]
     one = reader.project(memories[0].features).nbytes
     kept = ProjectedMemories(reader, torch.device("cpu"), 5 * one)
     for memory in memories:

@@ -9,8 +9,8 @@ from SAM2_3dMedLib.propagation.policies import BracketedMemoryPolicy, Sam2Memory
 from SAM2_3dMedLib.propagation.schedule import ChainKey, rounds
 
 COUNT = 40
-_ONE = torch.zeros(1)
-MEMORIES = {position: SliceMemory(_ONE, _ONE) for position in range(COUNT)}
+_ONE = torch.zeros(1, 3)
+MEMORIES = {position: SliceMemory(_ONE, _ONE, _ONE) for position in range(COUNT)}
 PROMPTED = st.sets(st.integers(0, COUNT - 1), min_size=1, max_size=6).map(sorted)
 
 
@@ -106,5 +106,5 @@ def test_the_same_memories_have_the_same_fingerprint_and_new_ones_another() -> N
     policy = Sam2MemoryPolicy()
     first = policy.select(_bank([5], [6, 7]), 8, 1, COUNT)
     assert first.fingerprint == policy.select(_bank([5], [6, 7]), 8, 1, COUNT).fingerprint
-    again = MemoryBank({5: MEMORIES[5]}, {6: MEMORIES[6], 7: SliceMemory(_ONE, _ONE)})
+    again = MemoryBank({5: MEMORIES[5]}, {6: MEMORIES[6], 7: SliceMemory(_ONE, _ONE, _ONE)})
     assert first.fingerprint != policy.select(again, 8, 1, COUNT).fingerprint

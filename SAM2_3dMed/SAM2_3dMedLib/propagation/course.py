@@ -86,6 +86,8 @@ class Course:
 
     def _start(self, steps: list[Step]) -> list[Reached]:
         """Start what a round has to compute; chains that have ended are left out."""
+        if self._means.policy.reads_memories:
+            self._finish_under_way()
         reached: dict[ChainKey, Reached] = {}
         alike: dict[Layout, list[tuple[Step, SliceWork]]] = defaultdict(list)
         for step in self._active(steps):
@@ -124,9 +126,13 @@ class Course:
     def _with_hints(
         self, position: int, selection: MemorySelection, key: ChainKey, hints: tuple[Prompt, ...]
     ) -> SliceResult:
-        for earlier in itertools.chain.from_iterable(self._under_way):
-            earlier.finish()  # this way needs their memories in host memory
+        self._finish_under_way()  # this way needs their memories in host memory
         return self._means.decoder.track(self._state.axis, position, selection, key, hints)
+
+    def _finish_under_way(self) -> None:
+        """Wait for what was started: its memories are then in host memory."""
+        for earlier in itertools.chain.from_iterable(self._under_way):
+            earlier.finish()
 
     def _select(self, run: ChainRun, position: int) -> MemorySelection:
         bank = MemoryBank(self._conditioning, run.passed)

@@ -29,21 +29,26 @@ class SliceMemory:
     Attributes:
         features: [1, M, S/16, S/16], bfloat16 as SAM2VideoPredictor stores it.
         pointer: [1, C] float32.
+        scores: [1, 3] float32, what the network said of the slice's own mask: predicted IoU, object score (logit),
+            `confidence.boundary_certainties`. For policies that choose by it.
         version: unique in the process; two memories with the same version are the same tensors.
     """
 
     features: Tensor
     pointer: Tensor
+    scores: Tensor
     version: int = field(default_factory=next_version)
 
     @classmethod
-    def of(cls, features: Tensor, pointer: Tensor) -> SliceMemory:
+    def of(cls, features: Tensor, pointer: Tensor, scores: Tensor) -> SliceMemory:
         """From the network's output on any device."""
-        return cls(features.to("cpu", torch.bfloat16), pointer.to("cpu", torch.float32))
+        return cls(
+            features.to("cpu", torch.bfloat16), pointer.to("cpu", torch.float32), scores.to("cpu", torch.float32)
+        )
 
     @property
     def nbytes(self) -> int:
-        return self.features.nbytes + self.pointer.nbytes
+        return self.features.nbytes + self.pointer.nbytes + self.scores.nbytes
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from .memory_bank import MemoryBank, MemorySelection, Remembered
 from .schedule import Chain, bracketed_chains, sam2_chains
@@ -19,7 +19,15 @@ MAX_POINTERS = 16
 
 
 class MemoryPolicy(Protocol):
-    """What `VolumeSession` needs to know. All positions are in anatomical order; directions are +1 or -1."""
+    """What `VolumeSession` needs to know. All positions are in anatomical order; directions are +1 or -1.
+
+    Attributes:
+        reads_memories: whether `select` looks into the memories and not only at where they are. Then each slice waits
+            until the device has finished the ones before.
+    """
+
+    @property
+    def reads_memories(self) -> bool: ...
 
     def chains(self, prompted: Sequence[int], first: int, last: int) -> list[Chain]:
         """By which chains the positions first..last are reached from the sorted prompted positions."""
@@ -38,6 +46,8 @@ class Sam2MemoryPolicy:
     All conditioning memories, the last six of the chain, up to sixteen pointers of which conditioning ones only if they
     lie in the past; distances are signed.
     """
+
+    reads_memories: ClassVar[bool] = False
 
     def chains(self, prompted: Sequence[int], first: int, last: int) -> list[Chain]:
         return sam2_chains(prompted, first, last)
@@ -62,6 +72,7 @@ class BracketedMemoryPolicy:
     """
 
     outer: int = 1
+    reads_memories: ClassVar[bool] = False
 
     def chains(self, prompted: Sequence[int], first: int, last: int) -> list[Chain]:
         return bracketed_chains(prompted, first, last)

@@ -184,13 +184,15 @@ class SliceDecoder:
 
         decoding, memory, picture = self._predictor.run(step)
         logits = decoding.logits.float().cpu()
+        iou, object_score = float(decoding.iou[0]), float(decoding.object_score[0, 0])
+        boundary = float(boundary_certainties(logits))
         return SliceResult(
             mask=PackedMask.of(plane.restore(picture)) if mask is None else mask,
-            iou=float(decoding.iou[0]),
-            object_score=float(decoding.object_score[0, 0]),
-            boundary=float(boundary_certainties(logits)),
+            iou=iou,
+            object_score=object_score,
+            boundary=boundary,
             logits=logits,
-            memory=SliceMemory.of(memory, decoding.pointer),
+            memory=SliceMemory.of(memory, decoding.pointer, torch.tensor([[iou, object_score, boundary]])),
         )
 
 

@@ -94,13 +94,14 @@ class _Transfer:
 
 
 def _started(plane: SlicePlane, work: SliceWork, version: int, transfer: _Transfer, row: int) -> StartedSlice:
-    memory = SliceMemory(transfer.empty_row(0), transfer.empty_row(1), version)
+    memory = SliceMemory(transfer.empty_row(0), transfer.empty_row(1), transfer.empty_row(3), version)
 
     @cache
     def finish() -> SliceResult:
         features, pointer, logits, scores, picture = transfer.row(row)
         memory.features.copy_(features)
         memory.pointer.copy_(pointer)
+        memory.scores.copy_(scores)
         iou, object_score, boundary = scores[0].tolist()
         return SliceResult(
             mask=PackedMask.of(plane.restore(_numpy(picture))),
