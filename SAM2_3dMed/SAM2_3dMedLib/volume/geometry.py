@@ -17,6 +17,10 @@ from .errors import VolumeError
 
 FloatArray = npt.NDArray[np.float64]
 
+NO_GRID = (
+    "The image's spacing and directions do not describe a volume (zero spacing or parallel axes); correct its header "
+    "or export it again."
+)
 _LPS_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -61,10 +65,7 @@ class Geometry:
         lengths = np.linalg.norm(affine[:3, :3], axis=0)
         # The determinant of the unit directions is the volume of their parallelepiped: 1 when orthogonal, 0 when flat.
         if not np.isfinite(affine).all() or lengths.min() <= 0 or abs(np.linalg.det(affine[:3, :3] / lengths)) < 1e-6:
-            raise VolumeError(
-                "The image's spacing and directions do not describe a volume (zero spacing or parallel axes); "
-                "correct its header or export it again."
-            )
+            raise VolumeError(NO_GRID)
         affine.setflags(write=False)
         object.__setattr__(self, "ijk_to_ras", affine)
         object.__setattr__(self, "shape_ijk", shape)

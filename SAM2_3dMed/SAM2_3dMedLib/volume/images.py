@@ -17,11 +17,12 @@ import SimpleITK as sitk  # noqa: N813 - its customary name
 
 from .dicom import choose_series
 from .errors import VolumeError
-from .geometry import FloatArray, Geometry, affine_from_parts, ras_from_lps
+from .geometry import NO_GRID, FloatArray, Geometry, affine_from_parts, ras_from_lps
 from .integrity import check_header, check_packed_size, check_whole_file, has_finite_values, physical_memory
 from .intensity import Window
 from .itk_quiet import itk_errors, reason
 from .label_maps import SegmentInfo, check_path_text, write_label_map
+from .meta_image import check_packed_voxels
 
 __all__ = ["SegmentInfo", "Volume", "VolumeError", "read_volume", "write_label_map"]
 
@@ -81,6 +82,8 @@ def read_volume(path: str | os.PathLike[str]) -> Volume:
     Raises VolumeError: missing, not an image, truncated, 4D, color or vector, a single slice,
     all NaN, empty, not numeric.
     """
+    if not str(path):
+        raise VolumeError(f"The name of the image is empty; give a {_READABLE}.")
     source = Path(path).expanduser()
     check_path_text(source)
     if source.is_dir():
@@ -94,6 +97,7 @@ def read_volume(path: str | os.PathLike[str]) -> Volume:
     _check_header(reader, f"'{source.name}'")
     check_packed_size(source, _promised_bytes(reader))
     check_whole_file(source)
+    check_packed_voxels(source, _promised_bytes(reader))
     image = _execute(reader, source)
     if not sitk.GetArrayViewFromImage(image).any() and not has_finite_values(source):
         raise VolumeError(f"'{source.name}' {_NO_FINITE_VALUE}")
@@ -178,6 +182,8 @@ def _execute(reader: sitk.ImageFileReader | sitk.ImageSeriesReader, path: Path) 
     except RuntimeError as error:
         if "allocat" in str(error).lower() or "bad_alloc" in str(error).lower():
             raise VolumeError(f"'{path}' does not fit into this computer's memory; crop it first.") from error
+        if "spacing" in str(error).lower() or "determinant" in str(error).lower():
+            raise VolumeError(NO_GRID) from error
         raise VolumeError(
             f"'{path}' is truncated, damaged or without its data file; copy or export it again."
         ) from error
@@ -185,12 +191,12 @@ def _execute(reader: sitk.ImageFileReader | sitk.ImageSeriesReader, path: Path) 
 
 def _volume(image: sitk.Image, tags: Mapping[str, str], source: Path, notes: tuple[str, ...]) -> Volume:
     lps = affine_from_parts(image.GetOrigin(), image.GetSpacing(), image.GetDirection())
-    modality = (tags.get("0008|0060") or tags.get("modality") or tags.get("Modality") or "").strip().upper()
+    modality = _modality(tags)
     return Volume(
         array=sitk.GetArrayFromImage(image),
         ijk_to_ras=ras_from_lps(lps),
         name=source.name.split(".")[0] or source.name,
-        modality=modality or None,
+        modality=modality,
         source=source,
         declared_window=_declared_window(tags),
         notes=notes,
@@ -201,6 +207,15 @@ def _volume(image: sitk.Image, tags: Mapping[str, str], source: Path, notes: tup
 
 
 _NIFTI_LABELS = "1002"  # NIFTI_INTENT_LABEL
+_NO_MODALITY = ("", "UNKNOWN", "OTHER", "OT")
+
+
+def _modality(tags: Mapping[str, str]) -> str | None:
+    """DICOM's word. MetaImage writes MET_MOD_CT, and MET_MOD_UNKNOWN into every file that nobody has told better."""
+    text = (tags.get("0008|0060") or tags.get("modality") or tags.get("Modality") or "").strip().upper()
+    word = text.removeprefix("MET_MOD_")
+    return None if word in _NO_MODALITY else word
+
 
 # Pairs of header fields (all formats; SimpleITK hands them on as text). Center and width: DICOM's tags, which ITK's
 # writers also put into NRRD and MHA, and the names they have in NRRD files of other tools. Limits: NIfTI's display

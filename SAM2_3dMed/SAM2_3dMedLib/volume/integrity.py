@@ -12,6 +12,7 @@ from typing import BinaryIO
 import numpy as np
 
 from .errors import VolumeError
+from .geometry import NO_GRID
 
 _MOST_PACKED = 1032  # bytes from one byte of deflate, https://zlib.net/zlib_tech.html
 _NIFTI1_SIZE, _NIFTI2_SIZE = 348, 540
@@ -51,7 +52,8 @@ def physical_memory() -> float:
 
 
 def check_whole_file(path: Path) -> None:
-    """Raise VolumeError when a NIfTI file (.nii, .nii.gz, .hdr/.img) ends before its last voxel.
+    """Raise VolumeError when a NIfTI file (.nii, .nii.gz, .hdr/.img) ends before its last voxel, or has a spacing of
+    zero, for which ITK takes 1 mm without a word.
 
     Other formats: SimpleITK reports it itself.
     """
@@ -59,12 +61,15 @@ def check_whole_file(path: Path) -> None:
         return
     header_path, data_path = _header_and_data(path)
     try:
-        expected = _promised_bytes(_start(header_path))
+        header = _start(header_path)
+        expected = _promised_bytes(header)
         whole = expected is None or _holds(data_path, expected)
-    except (OSError, EOFError, zlib.error, struct.error) as error:
+    except (OSError, EOFError, zlib.error, struct.error, ValueError, OverflowError) as error:
         raise VolumeError(f"'{path.name}' is truncated or damaged; copy or export it again.") from error
     if not whole:
         raise VolumeError(f"'{path.name}' is truncated: it ends before its last slice; copy or export it again.")
+    if 0.0 in _grid_numbers(header)[:3]:  # the spacing
+        raise VolumeError(NO_GRID)
 
 
 def has_finite_values(path: Path) -> bool:
@@ -160,6 +165,8 @@ def _promised_bytes(header: bytes) -> int | None:
         voxels = 1
         for count in dims[1 : dims[0] + 1]:
             voxels *= max(1, count)
+        if offset < 0:
+            raise ValueError("the voxels begin before the file")
         return int(offset) + voxels * bits // 8
     return None
 
