@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +11,12 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813 - its customary name
 
 from .errors import VolumeError
-from .geometry import FloatArray
+from .geometry import NO_GRID, FloatArray
 from .itk_quiet import itk_errors
+
+_SAME_NORMAL = 0.999  # cosine; 2.5 degrees
+_META_CLASS = re.compile(rb"\x02\x00\x02\x00UI..([0-9.]+)", re.DOTALL)  # (0002,0002), in every file's first bytes
+_HEADER_BYTES = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -22,11 +27,30 @@ class DicomSeries:
     notes: tuple[str, ...]
 
 
+@dataclass(frozen=True, eq=False)
+class _Slice:
+    """What the header of one file says; position (LPS mm of the first pixel) and normal are None where it has none."""
+
+    file: str
+    series: str
+    sop_class: str
+    size: tuple[int, ...]
+    position: FloatArray | None
+    normal: FloatArray | None
+
+    def fits(self, other: _Slice) -> bool:
+        """Whether both can be slices of one volume."""
+        if self.size != other.size or (self.normal is None) != (other.normal is None):
+            return False
+        return self.normal is None or other.normal is None or float(self.normal @ other.normal) > _SAME_NORMAL
+
+
 def choose_series(folder: Path) -> DicomSeries:
     """The series with most slices in `folder`, or (where it holds none itself) in the folders under it.
 
-    Raises VolumeError when there is none, or when several volumes lie at the same positions (a time series in one).
-    Notes: other series that were left, uneven spacing, a tilted gantry.
+    Raises VolumeError when there is none, when a slice of it is damaged, when its pixels have no size, or when several
+    volumes lie at the same positions (a time series in one). Notes: other series that were left, slices of another
+    orientation or size, uneven spacing, a tilted gantry.
     """
     found = _series_in(folder)
     if not found:
@@ -46,28 +70,77 @@ def choose_series(folder: Path) -> DicomSeries:
             f"'{folder}' holds {len(found)} DICOM series; "
             f"the one with most slices ({len(files)}, in '{Path(files[0]).parent}') was taken."
         )
+    slices = [_slice_of(file) for file in files]
+    _refuse_damaged(slices, set(files))
+    alike = _most_alike(slices)
+    if len(alike) < len(slices):
+        notes.append(
+            f"{len(slices) - len(alike)} of the {len(slices)} slices have another orientation or size than most (a "
+            "localizer?) and were left out."
+        )
+    files = [one.file for one in alike]
     if len(files) > 1:
-        files, remarks = _sort_by_position(files, folder)
+        files, remarks = _sort_by_position(alike, folder)
         notes += remarks
     return DicomSeries(tuple(files), tuple(notes))
 
 
 def _series_in(folder: Path) -> list[Sequence[str]]:
     with itk_errors():
-        identifiers = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
-        return [sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), identifier) for identifier in identifiers]
+        try:
+            identifiers = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
+            return [
+                sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), identifier) for identifier in identifiers
+            ]
+        except RuntimeError:  # a single file that GDCM stumbles over (some RT doses) ends its whole search
+            return _series_by_headers(folder)
 
 
-def _sort_by_position(files: Sequence[str], folder: Path) -> tuple[Sequence[str], list[str]]:
+def _series_by_headers(folder: Path) -> list[Sequence[str]]:
+    series: dict[str, list[str]] = {}
+    for path in sorted(path for path in folder.iterdir() if path.is_file()):
+        try:
+            series.setdefault(_slice_of(str(path)).series, []).append(str(path))
+        except (RuntimeError, VolumeError):
+            continue
+    return list(series.values())
+
+
+def _most_alike(slices: Sequence[_Slice]) -> Sequence[_Slice]:
+    groups: list[list[_Slice]] = []
+    for one in slices:
+        group = next((group for group in groups if group[0].fits(one)), None)
+        if group is None:
+            groups.append([one])
+        else:
+            group.append(one)
+    return max(groups, key=len)
+
+
+def _refuse_damaged(slices: Sequence[_Slice], known: set[str]) -> None:
+    """VolumeError for a file of the same series and kind that GDCM leaves out because it cannot read it."""
+    first = slices[0]
+    for path in sorted(Path(first.file).parent.iterdir()):
+        if str(path) in known or not first.series or not path.is_file():
+            continue
+        with path.open("rb") as file:
+            header = file.read(_HEADER_BYTES)
+        kind = _META_CLASS.search(header)
+        if kind and kind[1].decode() == first.sop_class and first.series.encode() in header:
+            raise VolumeError(f"'{path}' is a slice that is truncated or damaged; copy or export the series again.")
+
+
+def _sort_by_position(slices: Sequence[_Slice], folder: Path) -> tuple[Sequence[str], list[str]]:
     """The files in order along the slice normal, and what is unusual about their places."""
-    places = [place for file in files if (place := _position_and_normal(file)) is not None]
-    if len(places) < len(files):
+    files = [one.file for one in slices]
+    normal = slices[0].normal
+    if normal is None:
         return files, ["Some slices do not say where they lie; their order in the volume is that of their file names."]
-    normal = places[0][1]
-    along = np.array([position @ normal for position, _ in places])
+    places = [one.position for one in slices if one.position is not None]
+    along = np.array([position @ normal for position in places])
     # GDCM sorts too, but falls back to file names, without a word, where two slices share a position.
     order = np.argsort(along, kind="stable")
-    positions = np.array([places[number][0] for number in order])
+    positions = np.array([places[number] for number in order])
     gaps = np.diff(along[order])
     if gaps.min() < 1e-3:
         raise VolumeError(
@@ -93,15 +166,35 @@ def _sort_by_position(files: Sequence[str], folder: Path) -> tuple[Sequence[str]
     return [files[number] for number in order], notes
 
 
-def _position_and_normal(file: str) -> tuple[FloatArray, FloatArray] | None:
-    """LPS position of the first pixel and the slice normal; None where the header lacks them."""
+def _slice_of(file: str) -> _Slice:
+    """Read a header. Raises VolumeError for pixels without a size, and SimpleITK's RuntimeError where there is none."""
     reader = sitk.ImageFileReader()
+    reader.SetImageIO("GDCMImageIO")
     reader.SetFileName(file)
     with itk_errors():
         reader.ReadImageInformation()
+    spacing = _numbers(reader, "0028|0030")
+    if spacing is not None and not (spacing > 0).all():
+        raise VolumeError(NO_GRID)  # ITK would take 1 mm
+    position, cosines = _numbers(reader, "0020|0032"), _numbers(reader, "0020|0037")
+    if position is None or len(position) != 3 or cosines is None or len(cosines) != 6:
+        position = normal = None
+    else:
+        normal = np.cross(cosines[:3], cosines[3:])
+        if np.linalg.norm(normal) < 0.5:  # no directions at all
+            position = normal = None
+    series, sop_class = _text(reader, "0020|000e"), _text(reader, "0008|0016")
+    return _Slice(file, series, sop_class, tuple(reader.GetSize()), position, normal)
+
+
+def _numbers(reader: sitk.ImageFileReader, tag: str) -> FloatArray | None:
+    """The finite numbers of a tag; None where there are none."""
     try:
-        position = np.array([float(part) for part in reader.GetMetaData("0020|0032").split("\\")])
-        cosines = np.array([float(part) for part in reader.GetMetaData("0020|0037").split("\\")])
-    except (RuntimeError, ValueError):
+        numbers = np.array([float(part) for part in _text(reader, tag).split("\\")])
+    except ValueError:
         return None
-    return (position, np.cross(cosines[:3], cosines[3:])) if len(position) == 3 and len(cosines) == 6 else None
+    return numbers if np.isfinite(numbers).all() else None
+
+
+def _text(reader: sitk.ImageFileReader, tag: str) -> str:
+    return reader.GetMetaData(tag).strip(" \0") if reader.HasMetaDataKey(tag) else ""
