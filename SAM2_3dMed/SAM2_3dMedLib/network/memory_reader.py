@@ -13,10 +13,12 @@ from dataclasses import dataclass
 import torch
 from sam2.modeling.position_encoding import compute_axial_cis
 from sam2.modeling.sam2_utils import get_1d_sine_pe
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from .fused import layer_norm, rotated
 from .model import SAM23dMed
+from .split_attention import SplitAttention
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,8 @@ class MemoryReader:
             self._rotation = compute_axial_cis(dim=self.width, end_x=side, end_y=side).to(device)
             ages = F.linear(network.maskmem_tpos_enc.flatten(1).float(), self._key[0].float())
             ages = ages.unflatten(1, (self.layer_count, 1, 1, self.width)).expand(-1, -1, -1, self.memory_tokens, -1)
-            self._ages = self._rotated(ages).to(self._key[0].dtype)
+            self._ages = rotated(ages, self._rotation, self.dtype)
+        self._attend = SplitAttention(device, self._key[0].dtype, self.width)
         self._pointer_places: dict[tuple[tuple[int, ...], int], Tensor] = {}
 
     @property
@@ -84,7 +87,7 @@ class MemoryReader:
         tokens = _sequence(memory).float()
         keys = self._by_layer(F.linear(self._as(tokens + self._memory_place), *self._key))
         values = self._by_layer(F.linear(self._as(tokens), *self._value))
-        return ProjectedMemory(self._rotated(keys).to(values.dtype), values)
+        return ProjectedMemory(rotated(keys, self._rotation, values.dtype), values)
 
     def project_pointers(self, pointers: Tensor, distances: Sequence[int], max_pointers: int) -> ProjectedMemory:
         """Keys and values of P pointers [P, B, C] of B slices; each is split into tokens of the same place."""
@@ -102,14 +105,17 @@ class MemoryReader:
         """Fuse B slices' embedding [B, C, h, w] with all their memories and pointers (keys, values [L, B, T, C])."""
         state = _sequence(embedding).float() + self._image_place
         for number, layer in enumerate(self._attention.layers):
-            own = F.linear(self._as(layer.norm1(state)), *self._own[number]).unflatten(-1, (3, self.width))
-            query, key = self._rotated(own[..., :2, :].movedim(-2, 0)).to(own.dtype)
-            state = state + layer.self_attn.out_proj(_attend(query, key, own[..., 2, :]))
-            query = layer.cross_attn_image.q_proj(self._as(layer.norm2(state)))
-            query = self._rotated(query).to(query.dtype)
-            state = state + layer.cross_attn_image.out_proj(_attend(query, keys[number], values[number]))
-            state = state + layer.linear2(F.relu(layer.linear1(self._as(layer.norm3(state)))))
+            own = F.linear(self._norm(layer.norm1, state), *self._own[number]).unflatten(-1, (3, self.width))
+            query, key = rotated(own[..., :2, :].movedim(-2, 0), self._rotation, own.dtype)
+            state = state + layer.self_attn.out_proj(self._attend(query, key, own[..., 2, :]))
+            query = layer.cross_attn_image.q_proj(self._norm(layer.norm2, state))
+            query = rotated(query, self._rotation, query.dtype)
+            state = state + layer.cross_attn_image.out_proj(self._attend(query, keys[number], values[number]))
+            state = state + layer.linear2(F.relu(layer.linear1(self._norm(layer.norm3, state))))
         return self._attention.norm(state).transpose(1, 2).reshape(embedding.shape)
+
+    def _norm(self, norm: nn.LayerNorm, state: Tensor) -> Tensor:
+        return layer_norm(norm, state, self.dtype)
 
     def _as(self, tokens: Tensor) -> Tensor:
         return tokens.to(self.dtype)
@@ -117,16 +123,6 @@ class MemoryReader:
     def _by_layer(self, tokens: Tensor) -> Tensor:
         """[B, N, L*C] to [L, B, N, C]."""
         return tokens.unflatten(-1, (self.layer_count, self.width)).permute(2, 0, 1, 3)
-
-    def _rotated(self, tokens: Tensor) -> Tensor:
-        """SAM2's rotary encoding of [..., N, C] by place, in float32."""
-        pairs = torch.view_as_complex(tokens.float().unflatten(-1, (-1, 2)).contiguous())
-        return torch.view_as_real(pairs * self._rotation).flatten(-2)
-
-
-def _attend(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """One head: [B, N, C] each."""
-    return F.scaled_dot_product_attention(query[:, None], keys[:, None], values[:, None])[:, 0]
 
 
 def _stacked(projections: Sequence[torch.nn.Linear]) -> tuple[Tensor, Tensor]:

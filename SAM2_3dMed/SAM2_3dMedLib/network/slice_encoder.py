@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from .features import SliceFeatures
+from .fused import use_fused_norms
 from .model import SAM23dMed
+from .trunk import trunk_levels
 
 
 class SliceEncoder:
@@ -42,13 +44,8 @@ class SliceEncoder:
     def encode(self, images: Tensor) -> SliceFeatures:
         """Features of N slices [N, 3, S, S], normalized with SAM2's mean and standard deviation."""
         with torch.autocast(images.device.type, enabled=False):
-            maps = self._trunk.patch_embed(images.to(self._dtype)) + self._positions
-            levels: list[Tensor] = []
-            for number, block in enumerate(self._trunk.blocks):
-                maps = block(maps)
-                if number in self._trunk.stage_ends:
-                    levels.append(maps.permute(0, 3, 1, 2))
-            fine, middle, coarse, coarsest = levels
+            levels = trunk_levels(self._trunk, images.to(self._dtype), self._positions)
+            fine, middle, coarse, coarsest = (maps.permute(0, 3, 1, 2) for maps in levels)
             above = F.interpolate(self._coarsest(coarsest), scale_factor=2.0, mode="nearest")
             return SliceFeatures(
                 embedding=self._coarse(coarse) + above,
@@ -79,4 +76,5 @@ def reduced_copy(network: SAM23dMed, dtype: torch.dtype) -> SAM23dMed:
     for module in copied.image_encoder.modules():
         if isinstance(module, nn.LayerNorm):
             module.to(dtype)
+    use_fused_norms(copied)
     return copied
