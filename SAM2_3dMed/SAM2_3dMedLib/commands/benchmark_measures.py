@@ -56,7 +56,10 @@ class Memory:
 
 @dataclass(frozen=True)
 class Measurement:
-    """One network on one volume on one device."""
+    """One network on one volume on one device.
+
+    `warm_up_seconds`: `SlicePredictor.warm_up`, which the worker does while the user looks at the image.
+    """
 
     network: str
     weights: str
@@ -72,6 +75,7 @@ class Measurement:
     agreement: Agreement | None
     cached_bytes: int
     tracking: str
+    warm_up_seconds: float
 
 
 @dataclass
@@ -119,7 +123,8 @@ def measure(subject: Subject, scene: Scene, repeats: int, with_reference: bool) 
     predictor = SlicePredictor(subject.network, subject.device, subject.dtype)
     plain = without_parts(subject.network)
     reference_dtype = subject.reference_dtype or predictor.dtype
-    # The first turn is the warm-up, and the one whose memory is watched: later ones have both networks beside them.
+    warm_up = seconds_of(lambda: list(predictor.warm_up()), predictor.device).wall
+    # The first turn warms up the rest. Its memory is watched: later ones have both networks beside them.
     clock, watch = _Clock(predictor.device), MemoryWatch(predictor.device)
     cached = _our_turn(predictor, scene, clock)
     memory, reference_memory = Memory(watch.device_bytes, watch.host_bytes), None
@@ -148,6 +153,7 @@ def measure(subject: Subject, scene: Scene, repeats: int, with_reference: bool) 
         agreement=agreement,
         cached_bytes=cached,
         tracking=predictor.runner.note,
+        warm_up_seconds=warm_up,
     )
 
 

@@ -73,6 +73,10 @@ def _section(entry: Measurement) -> list[str]:
     lines.append(f"| peak memory, host | {_gigabytes(entry.memory.host)} | {_host(theirs)} | | |")
     lines.append(f"| peak memory, device | {_gigabytes(entry.memory.device)} | {_device(theirs)} | | |")
     lines += ["", f"Features kept at the end: {_gigabytes(entry.cached_bytes)}. {entry.tracking}".rstrip()]
+    if entry.warm_up_seconds >= 0.1:
+        lines.append(
+            f"Prepared before the first click, while the user looks at the image: {entry.warm_up_seconds:.1f} s."
+        )
     if entry.agreement is not None:
         found = entry.agreement
         lines += [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -131,6 +131,39 @@ class SlicePredictor:
             ),
         ):
             yield
+
+    def warm_up(self) -> Iterator[None]:
+        """On CUDA, do ahead of the first click what is slow once: load kernels, choose algorithms, capture graphs.
+
+        A step of the iterator takes some 25 ms, the first ones up to some seconds; whoever takes them can stop between
+        them. Changes no result. Elsewhere there is nothing to do.
+
+        Raises:
+            DeviceMemoryError: the memory does not suffice; all that was prepared has been given back.
+        """
+        if self.device.type != "cuda":
+            return
+        empty = np.zeros((self.image_size,) * 2, np.float32)
+        for count in {1, self.batch_size}:
+            features = self.encode_slices([empty] * count)[0]
+            yield
+        features = self.run(lambda: self._seen(features))
+        steps = self.runner.warm_up(features, self.tracking_batch)
+        while self.run(lambda: next(steps, self) is not self):
+            yield
+
+    def _seen(self, features: SliceFeatures) -> SliceFeatures:
+        """Features of a slice without neighbors, as tracking sees them; its decoder has run once with a click."""
+        network, radius = self.network, self.network.adapter_radius
+        alone = torch.arange(-radius, radius + 1, device=self.device) == 0
+        window = features.embedding[:, None].expand(-1, len(alone), -1, -1, -1)
+        embedding = network.contextualize(window, alone[None])[:, radius]
+        features = replace(features, embedding=embedding, boundary=network.detect_boundary(embedding, features))
+        middle = torch.full((1, 1, 2), self.image_size / 2, device=self.device)
+        label = torch.ones(1, 1, dtype=torch.int32, device=self.device)
+        decoding = network.decode(network.condition(embedding, [], []), features, middle, label)
+        network.encode_memory(embedding, decoding.logits, decoding.object_score, prompted=True)
+        return features
 
     def run(self, step: Callable[[], Result]) -> Result:
         """Run one step on the device; when memory runs out, give back what can be and try once more.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -108,6 +109,26 @@ class StepRunner:
         self._memories.keep(versions, outputs.projected)
         self._pointers.keep(versions, outputs.pointer)
         return TrackedBatch(outputs, versions)
+
+    def warm_up(self, features: SliceFeatures, batch: int) -> Iterator[None]:
+        """Capture the graphs of a propagation from one prompted slice or between two, for up to `batch` slices at once.
+
+        One graph a step of the iterator, some 25 ms each: whoever takes the steps can stop between them. Without graphs
+        there is nothing to do.
+
+        Args:
+            features: of any slice, batch size 1.
+        """
+        if self._graphed is None:
+            return
+        for size, prompted, passed in itertools.product(range(batch, 0, -1), (1, 2), range(MAX_POINTERS)):
+            memories, pointers = prompted + min(passed, RECENT_MEMORIES), 1 + passed
+            tokens = memories * self._reader.memory_tokens + pointers * self._reader.pointer_tokens
+            buffers = self._buffers_for(tokens, [features] * size)
+            held = buffers.hold([features] * size)
+            inputs = StepInputs(held, buffers.keys[:, :, :tokens].zero_(), buffers.values[:, :, :tokens].zero_())
+            self._graphed.prepare((size, tokens), inputs)
+            yield
 
     def forget_memories(self) -> None:
         """Give back the memories of slices, as when their session ends; what others need is projected again."""

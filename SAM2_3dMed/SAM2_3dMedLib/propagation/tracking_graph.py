@@ -61,6 +61,11 @@ class GraphedStep:
         captured.graph.replay()
         return _copy(captured.outputs)
 
+    def prepare(self, key: Hashable, inputs: StepInputs) -> None:
+        """Capture now what `__call__` would capture at the second call with this key; what is computed is dropped."""
+        if key not in self._graphs and not self.refusal:
+            self._try_to_capture(key, inputs)
+
     def clear(self) -> None:
         """Forget all graphs and their memory, as when the inputs' memory is given back."""
         self._graphs.clear()

@@ -7,6 +7,7 @@ object's prompts itself, so that a new model or another device continues where t
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -44,6 +45,7 @@ class Engine:
     def __init__(self, wanted_device: str = "auto") -> None:
         self.device: DeviceChoice = choose_device(wanted_device)
         self._predictor: SlicePredictor | None = None
+        self._warming: Iterator[None] = iter(())
         self._model_name = ""
         self._volumes: dict[str, _OpenVolume] = {}
         self._work: dict[type, Callable[[Any, CancelToken], Iterator[m.Message]]] = {
@@ -85,6 +87,16 @@ class Engine:
             yield notice
             yield self._model_loaded(request.request)
 
+    def rest(self) -> bool:
+        """Use a moment without requests to prepare the device; False: there is nothing left to prepare."""
+        try:
+            return next(self._warming, self) is not self
+        except (DeviceMemoryError, RuntimeError) as error:
+            # Nobody asked for this: it is left, and what the user asks for finds its own way down (`handle`).
+            print(f"The device was not prepared ahead: {error}", file=sys.stderr)
+            self._warming = iter(())
+            return False
+
     # Model and volumes
 
     def _load_model(self, request: m.LoadModel, cancel: CancelToken) -> Iterator[m.Message]:
@@ -95,6 +107,7 @@ class Engine:
             raise EngineError("model", str(error)) from error
         self._end_sessions()
         self._predictor = SlicePredictor(network, device=device.device)
+        self._warming = self._predictor.warm_up()
         self._model_name, self.device = network.config.name, device
         yield self._model_loaded(request.request)
 
@@ -217,7 +230,7 @@ class Engine:
         if full == "cpu" or self._predictor is None:
             return None
         network = self._predictor.network
-        self._predictor = None
+        self._predictor, self._warming = None, iter(())
         self._predictor = SlicePredictor(network.to("cpu").float(), device="cpu")
         release_memory(full)
         self.device = DeviceChoice("cpu", f"CPU, because the memory of {full} was full.")

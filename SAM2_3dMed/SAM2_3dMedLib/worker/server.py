@@ -57,6 +57,8 @@ class Server:
         self._send(ready)
         self._send(m.Finished(hello.request, "Hello", "", "", False))
         while True:
+            while self._queue.empty() and engine.rest():
+                pass
             request = self._queue.get()
             if request is None or isinstance(request, m.Shutdown):
                 return 0
