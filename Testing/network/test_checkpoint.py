@@ -1,6 +1,8 @@
 """Weight files: what was saved comes back, and everything else is refused in one sentence."""
 
+import json
 import pickle
+import warnings
 
 import pytest
 import torch
@@ -76,6 +78,37 @@ def test_weights_of_another_configuration_are_refused(saved, tmp_path) -> None:
         load_checkpoint(tmp_path / "foreign.safetensors")
 
 
+@pytest.mark.parametrize(
+    ("part", "entry", "value"),
+    [
+        ("", "image_size", 10**6),
+        ("", "image_size", "large"),
+        ("", "hidden_dim", 0),
+        ("trunk", "stages", [1]),
+        ("trunk", "stages", [10**6] * 4),
+        ("trunk", "window_spec", [None]),
+        ("trunk", "num_heads", -1),
+        ("memory", "attention_layers", 10**6),
+        ("memory", "dropout", 7.0),
+        ("memory", "channels", True),
+        ("parts", "bd", "yes"),
+        ("decoder", "num_heads", 7),
+    ],
+)
+def test_descriptions_of_no_network_are_refused_before_they_take_the_computer_down(
+    saved, tmp_path, part, entry, value
+) -> None:
+    from safetensors import safe_open
+
+    with safe_open(saved[1], framework="pt") as stream:
+        header = dict(stream.metadata())
+    config = json.loads(header["config"])
+    (config[part] if part else config)[entry] = value
+    save_file(load_file(saved[1]), tmp_path / "odd.safetensors", metadata=header | {"config": json.dumps(config)})
+    with pytest.raises(CheckpointError, match="download it again, or update this software"):
+        load_checkpoint(tmp_path / "odd.safetensors")
+
+
 def test_a_missing_file_says_so(tmp_path) -> None:
     with pytest.raises(CheckpointError, match="does not exist"):
         load_checkpoint(tmp_path / "nothing.safetensors")
@@ -99,8 +132,9 @@ def test_a_pickle_with_code_is_never_run(tmp_path) -> None:
             return (open, (str(tmp_path / "harm"), "w"))
 
     (tmp_path / "harm.pt").write_bytes(pickle.dumps({"model": Harm()}))
-    with pytest.raises(CheckpointError, match="never run"):
+    with warnings.catch_warnings(record=True) as remarks, pytest.raises(CheckpointError, match="never run"):
         load_checkpoint(tmp_path / "harm.pt")
+    assert remarks == [], "a command says one sentence"
     assert not (tmp_path / "harm").exists()
 
 

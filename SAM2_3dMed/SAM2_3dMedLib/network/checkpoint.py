@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import tempfile
+import warnings
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -125,7 +126,13 @@ def load_checkpoint(path: Path | str, expected_sha256: str | None = None) -> tup
     if path.suffix in (".pt", ".pth"):
         return _load_sam2(path)
     config, metadata, tensors = _read_safetensors(path)
-    network = build_network(config)
+    try:
+        network = build_network(config)
+    except Exception as error:  # sam2's classes and torch raise anything: AssertionError, ZeroDivisionError, ...
+        raise CheckpointError(
+            f"The weight file {path} describes a network that cannot be built ({type(error).__name__}); it is damaged "
+            "or of another version: download it again, or update this software."
+        ) from error
     _fill(network, tensors, path)
     return network, metadata
 
@@ -154,8 +161,11 @@ def _read_safetensors(
         described = json.loads(header["metadata"])
         described["training_data"] = tuple(described.get("training_data", ()))
         return config, CheckpointMetadata(**described), tensors
-    except (KeyError, TypeError, json.JSONDecodeError, ConfigError) as error:
-        raise CheckpointError(f"The description inside the weight file {path} cannot be read: {error}") from error
+    except (KeyError, TypeError, AttributeError, json.JSONDecodeError, ConfigError) as error:
+        raise CheckpointError(
+            f"The description inside the weight file {path} cannot be read ({str(error).rstrip('.')}); it is damaged "
+            "or of another version: download it again, or update this software."
+        ) from error
 
 
 def _fill(network: SAM23dMed, tensors: dict[str, torch.Tensor], path: Path) -> None:
@@ -195,7 +205,9 @@ def build_pretrained(path: Path | str, image_size: int | None = None, parts: Par
     """
     path = Path(path)
     try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what torch remarks on foreign pickles is told below
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
     except (
         Exception
     ) as error:  # torch raises UnpicklingError, RuntimeError, EOFError or KeyError, by the kind of damage

@@ -7,7 +7,7 @@ Nothing here imports torch, so that a checkpoint's configuration can be read and
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
 
@@ -136,7 +136,7 @@ class NetworkConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> NetworkConfig:
-        """Read what `to_dict` wrote. Raises `ConfigError` on unknown or missing entries."""
+        """Read what `to_dict` wrote. Raises `ConfigError` on unknown or missing entries and odd values."""
         nested = {
             "trunk": TrunkConfig,
             "memory": MemoryConfig,
@@ -147,9 +147,45 @@ class NetworkConfig:
         _check_names(cls, values)
         try:
             built = {key: _build(nested[key], value) if key in nested else value for key, value in values.items()}
-            return cls(**built)
+            config = cls(**built)
         except TypeError as error:
             raise ConfigError(f"The network configuration is incomplete or of another version: {error}.") from error
+        _check_values(config)
+        return config
+
+
+# What a file may ask for before any of it is built: far above every network there is, and below what takes the computer
+# down. Blocks, layers and heads are counted; the rest are channels, pixels and window sides.
+_COUNTED = ("stages", "attention_layers", "fuser_layers", "srpp_layers", "depth", "num_maskmem", "num_heads")
+_MOST_COUNTED, _MOST = 100, 8192
+
+
+def _check_values(config: Any) -> None:
+    """ConfigError unless every number is one of its kind, and no more than there can be."""
+    for entry in fields(config):
+        value = getattr(config, entry.name)
+        if is_dataclass(value):
+            _check_values(value)
+            continue
+        kind = str(entry.type)  # the annotation as it is written above
+        if kind.startswith("tuple"):
+            sides = kind.count("int") if "..." not in kind else len(value) if isinstance(value, tuple) else 0
+            fits = isinstance(value, tuple) and len(value) == sides > 0
+            fits = fits and all(_is_count(number, entry.name) for number in value)
+        elif kind == "int":
+            fits = _is_count(value, entry.name)
+        elif kind == "float":
+            fits = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
+        else:
+            fits = type(value).__name__ == kind
+        if not fits:
+            raise ConfigError(f"The entry '{entry.name}' of {type(config).__name__} cannot be {value!r}.")
+
+
+def _is_count(value: Any, name: str) -> bool:
+    least = 0 if name == "global_att_blocks" else 1  # indices, from 0
+    most = _MOST_COUNTED if name in _COUNTED else _MOST
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
 
 
 def _check_names(kind: type, values: Any) -> None:
