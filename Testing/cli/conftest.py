@@ -72,3 +72,26 @@ def ct(tmp_path_factory) -> Path:
     sitk.WriteImage(image, str(folder / "ball.nii.gz"))
     sitk.WriteImage(mask, str(folder / "ball_lab.nii.gz"))
     return folder / "ball.nii.gz"
+
+
+@pytest.fixture
+def refused(cli, tmp_path):
+    """Run a command that must be refused with a sentence that holds `said`, and leave nothing in `tmp_path/out`."""
+    folder = tmp_path / "out"
+
+    def run(*arguments, said: str):
+        ended = cli(*arguments)
+        lines = [line for line in ended.err.splitlines() if line.strip()]
+        assert ended.code == 2, ended
+        assert "Traceback" not in ended.err
+        assert len(lines) == 1, ended.err
+        assert said.lower() in lines[0].lower()
+        assert len(lines[0]) > 20
+        assert not folder.exists() or list(folder.iterdir()) == []
+
+    return run
+
+
+@pytest.fixture
+def out(tmp_path) -> Path:
+    return tmp_path / "out" / "result.seg.nrrd"

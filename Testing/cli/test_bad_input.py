@@ -17,29 +17,6 @@ from SAM2_3dMedLib.weights.manifest import BUNDLED, Manifest, WeightsEntry
 BOX = "8,6,5,22,20,5"
 
 
-@pytest.fixture
-def refused(cli, tmp_path):
-    """Run a command that must be refused with a sentence that holds `said`, and leave nothing in `tmp_path/out`."""
-    folder = tmp_path / "out"
-
-    def run(*arguments, said: str):
-        ended = cli(*arguments)
-        lines = [line for line in ended.err.splitlines() if line.strip()]
-        assert ended.code == 2, ended
-        assert "Traceback" not in ended.err
-        assert len(lines) == 1, ended.err
-        assert said.lower() in lines[0].lower()
-        assert len(lines[0]) > 20
-        assert not folder.exists() or list(folder.iterdir()) == []
-
-    return run
-
-
-@pytest.fixture
-def out(tmp_path) -> Path:
-    return tmp_path / "out" / "result.seg.nrrd"
-
-
 def write(array: np.ndarray, path: Path, **options) -> Path:
     sitk.WriteImage(sitk.GetImageFromArray(array, **options), str(path))
     return path
@@ -154,6 +131,7 @@ def test_images(refused, out, weights, tmp_path, kind, said):
         (("--prompts", "none.json"), "does not exist"),
         (("--negative", "1,1,1"), "only negative"),
         (("--box", BOX, "--negative", "rim=1,1,1"), "'rim' has only negative"),
+        (("--point", "a=9,9,4", "--negative", "a=9.2,9,4"), "positive and a negative point in voxel 9,9,4"),
         (("--point", "1e308,1e308,1e308", "--ras"), "outside"),
         (("--point", "1e300,1,1"), "outside"),
         (("--box", BOX, "--slice-range", "1:" + "9" * 5000), "slice range"),
@@ -161,62 +139,6 @@ def test_images(refused, out, weights, tmp_path, kind, said):
 )
 def test_options(refused, ct, out, weights, options, said):
     refused("segment", ct, "--weights", weights, "--output", out, *options, said=said)
-
-
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        ("{", "not valid JSON"),
-        ("[]", "objects"),
-        ('{"objects": []}', "objects"),
-        ('{"objects": {"a": 3}}', "list"),
-        ('{"objects": {"a": [3]}}', "type"),
-        ('{"objects": {"a": []}}', "Nothing to segment"),
-        ('{"objects": {"a": [{"type": "star"}]}}', "star"),
-        ('{"objects": {"a": [{"type": "point"}]}}', "position"),
-        ('{"objects": {"a": [{"type": "point", "position": [1, 2]}]}}', "three numbers"),
-        ('{"objects": {"a": [{"type": "point", "position": [1, 2, 99]}]}}', "outside"),
-        ('{"objects": {"a": [{"type": "point", "position": [1, 2, 3], "axis": "Q"}]}}', "axis"),
-        (
-            '{"objects": {"a": [{"type": "mask", "axis": "K", "index": 77, "shape": [28, 32], "runs": [896]}]}}',
-            "slice 77",
-        ),
-        ('{"objects": {"a": [{"type": "point", "position": [1, 2, 3]}]}, "colors": {"a": 7}}', "color"),
-        ('{"version": 7, "objects": {}}', "version"),
-        ('{"objects": {"a": [{"type": "point", "position": [NaN, 2, 3]}]}}', "three numbers"),
-        ('{"objects": {"a": [{"type": "point", "position": [1e999, 2, 3]}]}}', "three numbers"),
-        ('{"space": "ras", "objects": {"a": [{"type": "point", "position": [NaN, 2, 3]}]}}', "three numbers"),
-        ('{"objects": {"a": [{"type": "box", "corner_a": [1, 1, 2], "corner_b": [1, 2, -Infinity]}]}}', "corner_b"),
-        ('{"objects": {"a": [{"type": "point", "position": "123"}]}}', "three numbers"),
-        ('{"objects": {"a": [{"type": "point", "position": ["1", "2", "3"]}]}}', "three numbers"),
-        ('{"objects": {"a": [{"type": "point", "position": [1' + "0" * 400 + ", 2, 3]}]}}", "three numbers"),
-        ('{"objects": {"a": [{"type": "point", "position": [1' + "0" * 5000 + ", 2, 3]}]}}", "no prompts"),
-        ("[" * 100_000, "no prompts"),
-        ('{"objects": {"a": [{"type": ["point"], "position": [1, 2, 3]}]}}', "type"),
-        ('{"objects": {"": [{"type": "point", "position": [1, 2, 3]}]}}', "name"),
-        ('{"objects": {"a": [{"type": "point", "position": [1, 2, 3]}], "b": []}}', "no prompts for 'b'"),
-        (json.dumps({"objects": {"a": [{"type": "point", "position": [1, 2, 3]}] * 2000}}), "2000 prompts"),
-        (json.dumps({"objects": {f"o{n}": [{"type": "point", "position": [1, 2, 3]}] for n in range(300)}}), "300"),
-        (
-            '{"objects": {"a": [{"type": "mask", "axis": "K", "index": 3, "shape": [3, 3], "runs": [0, 9]}]}}',
-            "[28, 32]",
-        ),
-        (
-            '{"objects": {"a": [{"type": "mask", "index": 3, "shape": [999999, 999999], "runs": [0, 999998000001]}]}}',
-            "[28, 32]",
-        ),
-        ('{"objects": {"a": [{"type": "mask", "axis": [1], "index": 3, "shape": [3, 3], "runs": [9]}]}}', "I, J or K"),
-        ('{"space": "lps", "objects": {}}', "space"),
-        ('{"objects": {"a": [{"type": "mask", "axis": "K", "index": 3, "shape": [28, 32], "runs": [896]}]}}', "empty"),
-        ('{"objects": {"\\ud800": [{"type": "point", "position": [1, 2, 3]}]}}', "cannot be shown"),
-        (json.dumps({"objects": {"a" * 100_000: [{"type": "point", "position": [1, 2, 3]}]}}), "longer than 200"),
-        ('\ufeff{"objects": {"a": [{"type": "point", "position": [1, 2, 99]}]}}', "outside the volume"),
-    ],
-)
-def test_prompt_files(refused, ct, out, weights, tmp_path, content, said):
-    file = tmp_path / "prompts.json"
-    file.write_text(content, encoding="utf-8")
-    refused("segment", ct, "--weights", weights, "--output", out, "--prompts", file, said=said)
 
 
 def test_a_device_that_is_not_there(refused, ct, out, weights):
@@ -242,10 +164,6 @@ def test_files_that_say_that_they_are_label_maps(refused, ct, out, weights, tmp_
     write_label_map(written, labels, geometry, [SegmentInfo(7, "seven", (1, 0, 0))])
     command = ("segment", written, "--weights", weights, "--output", out, "--point", "3,3,3", "--window", window)
     refused(*command, said="label map")
-
-
-def test_binary_prompt_file(refused, ct, out, weights):
-    refused("segment", ct, "--weights", weights, "--output", out, "--prompts", ct, said="cannot be read")
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,19 +11,19 @@ from typing import Any
 import numpy as np
 
 from ..propagation.errors import PromptError
-from ..propagation.prompts import BoxPrompt, MaskPrompt, PointPrompt, Prompt, prompt_from_json
+from ..propagation.prompts import BoxPrompt, MaskPrompt, PointPrompt, Prompt, nearest_index
 from ..volume.geometry import Geometry
 from ..volume.images import SegmentInfo
 from ..volume.planes import SliceAxis, acquisition_axis, axis_of_orientation
 from ..volume.segments import default_color
 from .box_options import box_in_mm, box_in_voxels, outside_sentence
 from .errors import UserError
+from .prompt_file import prompt_of, read_document, table
 
 DEFAULT_NAME = "Segment_1"
 # Far above what a person draws, and what still ends: each object is a mask of the whole volume, each prompt a decoding.
 MAX_OBJECTS, MAX_PROMPTS = 255, 1000
 MAX_NAME = 200  # characters
-_POSITIONS = ("position", "corner_a", "corner_b")
 
 
 @dataclass(frozen=True)
@@ -60,12 +59,13 @@ def read_prompts(text: PromptText, geometry: Geometry, axis: SliceAxis) -> list[
     prompts: dict[str, list[Prompt]] = {}
     colors: dict[str, str] = {}
     if text.file is not None:
-        document = _read_document(text.file)
-        colors.update(_table(document.get("colors", {}), "colors"))
+        document = read_document(text.file)
+        colors.update(table(document.get("colors", {}), "colors"))
         in_ras = text.ras or document.get("space", "ijk") == "ras"
-        for name, entries in _table(document.get("objects"), "objects").items():
+        for name, entries in table(document.get("objects"), "objects").items():
             if not isinstance(entries, list):
                 raise UserError(f"The prompts of '{name}' in {text.file} must be a list.")
+            _check_count(len(entries), name)
             prompts[name] = [_from_document(entry, geometry, axis, in_ras) for entry in entries]
     for option, values in (("--box", text.boxes), ("--point", text.points), ("--negative", text.negatives)):
         for value in values:
@@ -155,45 +155,9 @@ def _box(first: Sequence[float], second: Sequence[float], geometry: Geometry, ra
     return (box_in_mm if ras else box_in_voxels)(first, second, geometry)
 
 
-def _read_document(path: Path) -> Mapping[str, Any]:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8-sig"))  # "sig": also with the mark Windows puts first
-    except FileNotFoundError as error:
-        raise UserError(f"The prompts file {path} does not exist; check the path.") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"The prompts file {path} cannot be read; check that it is a text file.") from error
-    except json.JSONDecodeError as error:
-        raise UserError(
-            f"The prompts file {path} is not valid JSON (line {error.lineno}, column {error.colno}: {error.msg})."
-        ) from error
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits; brackets in brackets
-        raise UserError(f"The prompts file {path} holds no prompts; see docs/tutorial.md for its form.") from error
-    if not isinstance(document, dict) or document.get("version", 1) != 1:
-        raise UserError(f"The prompts file {path} must be a version 1 table with 'objects'; see docs/tutorial.md.")
-    if document.get("space", "ijk") not in ("ijk", "ras"):
-        raise UserError(f"The 'space' in {path} must be 'ijk' (voxels) or 'ras' (mm).")
-    return document
-
-
-def _table(value: Any, name: str) -> Mapping[str, Any]:
-    if not isinstance(value, dict):
-        raise UserError(f"The prompts file needs '{name}' as a table with the objects' names; see docs/tutorial.md.")
-    return value
-
-
 def _from_document(entry: Any, geometry: Geometry, axis: SliceAxis, ras: bool) -> Prompt:
-    """One prompt of a file: as `propagation.prompts` writes it, except that points and boxes may leave out the axis."""
-    if not isinstance(entry, dict):
-        raise UserError("A prompt in the prompts file must be a table with 'type'; see docs/tutorial.md.")
-    for key in _POSITIONS:
-        if key in entry and not _are_numbers(entry[key]):
-            raise UserError(f"'{key}' of a prompt in the prompts file must be three numbers, not {_short(entry[key])}.")
-    if not isinstance(entry.get("type"), str):
-        raise UserError('The \'type\' of a prompt in the prompts file must be "point", "box" or "mask".')
-    entry = {"axis": axis.name, **entry}
-    if entry["type"] == "mask":
-        _check_mask_shape(entry, geometry)
-    prompt = prompt_from_json(entry)
+    """One prompt of a file, in voxels."""
+    prompt = prompt_of(entry, geometry, axis)
     if isinstance(prompt, BoxPrompt):
         return _box(prompt.corner_a, prompt.corner_b, geometry, ras)
     if isinstance(prompt, PointPrompt):
@@ -201,39 +165,6 @@ def _from_document(entry: Any, geometry: Geometry, axis: SliceAxis, ras: bool) -
     if ras:
         raise UserError("Mask prompts are in voxels; leave out 'ras' for a file that holds them.")
     return prompt
-
-
-def _are_numbers(values: Any) -> bool:
-    """Whether a JSON value is three finite numbers. JSON as Python reads it also knows NaN, Infinity and 1e999."""
-    try:
-        return (
-            isinstance(values, list)
-            and len(values) == 3
-            and all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
-            and all(np.isfinite(float(value)) for value in values)
-        )
-    except OverflowError:
-        return False
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
-def _check_mask_shape(entry: Mapping[str, Any], geometry: Geometry) -> None:
-    """Refuse a mask of another shape before it is unpacked: a few bytes of runs can stand for terabytes."""
-    named = {name: axis for axis in SliceAxis for name in (axis.name, str(int(axis)))}
-    axis = named.get(str(entry["axis"]).upper())
-    if axis is None:
-        raise UserError(f"The 'axis' of a mask in the prompts file must be I, J or K, not {_short(entry['axis'])}.")
-    expected = geometry.shape_kji[: 2 - axis] + geometry.shape_kji[3 - axis :]
-    if entry.get("shape") != list(expected):
-        rows, columns = expected
-        raise UserError(
-            f"The 'shape' of a mask in the prompts file must be [{rows}, {columns}], as that of the volume's slices "
-            f"along {axis.name}."
-        )
 
 
 def _check_object(given: Sequence[Prompt], geometry: Geometry, name: str) -> None:
@@ -248,15 +179,31 @@ def _check_object(given: Sequence[Prompt], geometry: Geometry, name: str) -> Non
         )
     if not given:
         raise UserError(f"There are no prompts for '{name}'; give it a point or a box, or leave it out.")
-    if len(given) > MAX_PROMPTS:
-        raise UserError(
-            f"'{name}' has {len(given)} prompts, of {MAX_PROMPTS} at most; a box or mask says more with less."
-        )
+    _check_count(len(given), name)
     for prompt in given:
         _check_inside(prompt, geometry, name)
+    _check_agreement(given, name)
     _check_masks(given, name)
     if all(isinstance(prompt, PointPrompt) and not prompt.positive for prompt in given):
         raise UserError(f"'{name}' has only negative points; give a point inside of it, or a box, with the same name.")
+
+
+def _check_count(count: int, name: str) -> None:
+    if count > MAX_PROMPTS:
+        raise UserError(f"'{name}' has {count} prompts, of {MAX_PROMPTS} at most; a box or mask says more with less.")
+
+
+def _check_agreement(given: Sequence[Prompt], name: str) -> None:
+    """Refuse two points that say the opposite of one voxel."""
+    said: dict[tuple[int, ...], bool] = {}
+    for prompt in given:
+        if isinstance(prompt, PointPrompt):
+            voxel = tuple(nearest_index(value) for value in prompt.position)
+            if said.setdefault(voxel, prompt.positive) != prompt.positive:
+                i, j, k = voxel
+                raise UserError(
+                    f"'{name}' has a positive and a negative point in voxel {i},{j},{k}; leave one of them out."
+                )
 
 
 def _check_masks(given: Sequence[Prompt], name: str) -> None:
