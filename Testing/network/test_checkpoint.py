@@ -88,6 +88,7 @@ def test_weights_of_another_configuration_are_refused(saved, tmp_path) -> None:
         ("trunk", "stages", [10**6] * 4),
         ("trunk", "window_spec", [None]),
         ("trunk", "num_heads", -1),
+        ("trunk", "num_heads", 7),
         ("memory", "attention_layers", 10**6),
         ("memory", "dropout", 7.0),
         ("memory", "channels", True),

@@ -46,6 +46,7 @@ def test_every_type_and_odd_shapes(tmp_path) -> None:
         (10).to_bytes(8, "little") + b"{}",
         (4).to_bytes(8, "little") + b"nope",
         (2).to_bytes(8, "little") + b"[]",
+        (20).to_bytes(8, "little") + b'{"__metadata__":[]} ',
     ],
 )
 def test_what_is_no_such_file_is_refused(content: bytes, tmp_path) -> None:
@@ -63,3 +64,11 @@ def test_descriptions_that_do_not_fit_are_refused(entry: str, tmp_path) -> None:
     (tmp_path / "bad").write_bytes(len(header).to_bytes(8, "little") + header + bytes(16))
     with pytest.raises(SafetensorsError, match="'a'"):
         read_tensors(tmp_path / "bad")
+
+
+def test_a_file_that_goes_on_after_its_last_tensor_is_refused(tmp_path) -> None:
+    save_file({"a": torch.ones(3)}, tmp_path / "long")
+    with (tmp_path / "long").open("ab") as stream:
+        stream.write(b"x")
+    with pytest.raises(SafetensorsError, match="goes on"):
+        read_tensors(tmp_path / "long")

@@ -55,6 +55,10 @@ class TrunkConfig:
     window_pos_embed_bkg_spatial_size: tuple[int, int]
     window_spec: tuple[int, ...] = (8, 4, 14, 7)
 
+    def __post_init__(self) -> None:
+        if isinstance(self.num_heads, int) and self.num_heads > 0 and self.embed_dim % self.num_heads:
+            raise ConfigError(f"embed_dim {self.embed_dim} must be a multiple of num_heads {self.num_heads}.")
+
     @property
     def channel_list(self) -> list[int]:
         """Channels of the four stages, deepest first, as the neck wants them."""

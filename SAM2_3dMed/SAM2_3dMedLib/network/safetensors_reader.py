@@ -54,6 +54,8 @@ def read_header(path: Path | str) -> tuple[dict[str, str], dict[str, Any], int]:
     if not isinstance(header, dict):
         raise SafetensorsError("its header is no table")
     metadata = header.pop("__metadata__", {})
+    if not isinstance(metadata, dict):
+        raise SafetensorsError("its metadata is no table")
     return metadata, header, 8 + length
 
 
@@ -65,7 +67,7 @@ def read_tensors(path: Path | str) -> tuple[dict[str, str], dict[str, torch.Tens
     """
     metadata, header, start = read_header(path)
     content = bytearray(Path(path).read_bytes())
-    tensors = {}
+    tensors, end = {}, start
     for name, entry in header.items():
         try:
             kind, shape = _TYPES[entry["dtype"]], [int(length) for length in entry["shape"]]
@@ -77,8 +79,11 @@ def read_tensors(path: Path | str) -> tuple[dict[str, str], dict[str, torch.Tens
             raise SafetensorsError(f"its tensor '{name}' does not have the bytes that its shape needs")
         if start + last > len(content):
             raise SafetensorsError("it is truncated")
+        end = max(end, start + last)
         if count == 0:
             tensors[name] = torch.empty(shape, dtype=kind)
             continue
         tensors[name] = torch.frombuffer(content, dtype=kind, count=count, offset=start + first).reshape(shape).clone()
+    if end < len(content):
+        raise SafetensorsError("it goes on after its last tensor")
     return metadata, tensors
