@@ -32,11 +32,12 @@ class CacheBudget:
     @classmethod
     def default(cls, device: torch.device) -> CacheBudget:
         """CPU: 1.5 GB, 480 slices of nano at 512 px, so that a job stays under 4 GB. CUDA: a third of what is free, at
-        most 3 GB: 380 slices of tiny at 1024 px (8.4 MB each); with 2 GB for all else, a job stays under 6 GB.
+        most 2 GB: 250 slices of tiny at 1024 px (8.4 MB each); the others wait in host memory. A job then stays under
+        6 GB as the driver counts it, with weights, graphs, work space and CUDA itself (docs/benchmarks).
         """
         if device.type == "cuda":
             free, _ = torch.cuda.mem_get_info(device)
-            return cls(min(free // 3, 3 << 30), 4 << 30)
+            return cls(min(free // 3, 2 << 30), 4 << 30)
         return cls(3 << 29, 0 if device.type == "cpu" else 2 << 30)
 
 

@@ -25,6 +25,8 @@ _STD = (0.229, 0.224, 0.225)
 # On the CPU one slice at a time: batches gain nothing on two cores, and a slice's features then do not depend on what
 # else was encoded with it, to the last bit.
 _BATCH = {"cuda": 8, "mps": 2}
+# Of 1024 x 1024 pixels no more than four: the encoder's largest maps are 0.3 GB for each, and four keep a card busy.
+_BATCH_PIXELS = 4 << 20
 # Chains that are tracked as one batch: the two directions. On the CPU one, for the same reasons.
 _TRACKING_BATCH = {"cuda": 2, "mps": 2}
 # Rounds that are started before the first of them is looked at: the device must not wait while the host prepares the
@@ -95,7 +97,7 @@ class SlicePredictor:
         running = network if self.dtype == torch.float32 else reduced_copy(network, self.dtype)
         self.network = running.to(self.device).eval()
         self.image_size = network.image_size
-        self.batch_size = _BATCH.get(self.device.type, 1)
+        self.batch_size = max(1, min(_BATCH.get(self.device.type, 1), _BATCH_PIXELS // self.image_size**2))
         self.tracking_batch = _TRACKING_BATCH.get(self.device.type, 1)
         self.rounds_ahead = _ROUNDS_AHEAD.get(self.device.type, 0)
         self.encoder = SliceEncoder(self.network)
