@@ -66,7 +66,7 @@ WindowOption = Annotated[
 @app.command()
 def segment(
     image: Annotated[Path, typer.Argument(metavar="IMAGE", help="NIfTI, NRRD, MHA, or a folder of DICOM files.")],
-    output: Annotated[Path, typer.Option(metavar="FILE", help="What to write: *.seg.nrrd or *.nii.gz.")],
+    output: Annotated[Path, typer.Option(metavar="FILE", readable=False, help="Result: *.seg.nrrd or *.nii.gz.")],
     point: Annotated[
         list[str] | None, typer.Option(metavar="[NAME=]I,J,K", help="A click inside the object; may repeat.")
     ] = None,
@@ -92,7 +92,8 @@ def segment(
     weights: WeightsOption = None,
     device: DeviceOption = DeviceName.AUTO,
     picture: Annotated[
-        Path | None, typer.Option(metavar="FILE.png", help="Contact sheet; default: beside the output.")
+        Path | None,
+        typer.Option(metavar="FILE.png", readable=False, help="Contact sheet; default: beside the output."),
     ] = None,
 ) -> None:
     """Segment objects of a volume from points and boxes. Voxel indices are those that Slicer shows."""
@@ -144,7 +145,8 @@ def evaluate(
         window=window,
         device=Device(device.value),
     )
-    page = run_evaluate(request, _progress_console())
+    with termination_raises():
+        page = run_evaluate(request, _progress_console())
     if page is not None:  # the first of several processes
         print(page)
         print(f"tables: {output}")
@@ -198,7 +200,8 @@ def benchmark(
     )
     console = _progress_console()
     command = " ".join(["sam2-3dmed", *sys.argv[1:]])
-    report = run_benchmark(request, command, lambda line: console.print(line, markup=False, soft_wrap=True))
+    with termination_raises():
+        report = run_benchmark(request, command, lambda line: console.print(line, markup=False, soft_wrap=True))
     print(markdown_of(report))
     print(f"tables: {output}")
 

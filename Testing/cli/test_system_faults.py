@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import SAM2_3dMedLib
 
+from .evaluation_data import write_balls
+
 SOURCE = Path(SAM2_3dMedLib.__file__).parents[1]
 BOX = "8,6,5,22,20,5"
 
@@ -53,6 +55,47 @@ def test_a_signal_while_the_result_is_written_leaves_nothing(ct, weights, tmp_pa
     assert "no file was left half-written" in err.splitlines()[-1]
     assert "Traceback" not in err
     assert list(tmp_path.iterdir()) == []
+
+
+# The same where the rows of `evaluate` are written.
+PAUSE_IN_ROWS = """
+from SAM2_3dMedLib.commands import output, study
+def slow(path, kind, rows):
+    output.write_whole(path, lambda temporary: pause(temporary))
+study.write_csv = slow
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows ends processes without a signal")
+def test_a_signal_while_rows_are_written_leaves_nothing(weights, tmp_path):
+    manifest = write_balls(tmp_path)
+    command = ("evaluate", "--manifest", manifest, "--root", tmp_path, "--weights", weights, "--output", "out")
+    process = start(tmp_path, command, PAUSE + PAUSE_IN_ROWS)
+    try:
+        assert process.stdout.readline().strip() == "writing", process.stderr.read()
+        process.send_signal(signal.SIGTERM)
+        _out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 143, err
+    assert "no file was left half-written" in err.splitlines()[-1]
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["x.seg.nrrd", "x.png"])
+def test_a_file_that_is_protected_from_writing_is_kept(cli, ct, weights, tmp_path, monkeypatch, name):
+    (tmp_path / name).write_bytes(b"precious")
+    # Root may write everywhere, so the refusal of the operating system is played.
+    allowed = os.access
+    monkeypatch.setattr(
+        "SAM2_3dMedLib.commands.output.os.access",
+        lambda path, mode: Path(path).name != name and allowed(path, mode),
+    )
+    ended = cli("segment", ct, "--weights", weights, "--output", tmp_path / "x.seg.nrrd", "--box", BOX)
+    assert ended.code == 2, ended
+    assert "may not be changed; choose another name" in ended.err
+    assert (tmp_path / name).read_bytes() == b"precious"
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 @pytest.fixture

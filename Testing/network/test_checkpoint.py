@@ -146,3 +146,16 @@ def test_weights_that_are_not_finite_are_not_saved(saved, tmp_path) -> None:
     with pytest.raises(CheckpointError, match="not finite"):
         save_checkpoint(tmp_path / "nan.safetensors", network, CheckpointMetadata("nan"))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_weights_that_are_not_finite_are_not_used(saved, tmp_path) -> None:
+    """All answers of such a network are empty."""
+    from safetensors import safe_open
+
+    with safe_open(saved[1], framework="pt") as stream:
+        header = stream.metadata()
+    tensors = load_file(saved[1])
+    tensors["no_mem_embed"][0, 0, 0] = float("inf")
+    save_file(tensors, tmp_path / "inf.safetensors", metadata=header)
+    with pytest.raises(CheckpointError, match="not all finite"):
+        load_checkpoint(tmp_path / "inf.safetensors")

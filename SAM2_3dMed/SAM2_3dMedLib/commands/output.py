@@ -18,16 +18,22 @@ def check_segmentation_path(path: Path) -> None:
         raise UserError(f"The output {path} must end in {' or '.join(SEGMENTATION_ENDINGS)}.")
     if not stem_of(path):
         raise UserError(f"The output {path} is an ending only; put a name before it.")
-    if path.is_dir():
-        raise UserError(f"The output {path} is a folder; give the name of a file in it.")
+    _require_replaceable(path, "output")
 
 
 def check_picture_path(path: Path) -> None:
     """Raises `UserError` when the file name is not that of a PNG file."""
     if path.suffix.lower() != ".png":
         raise UserError(f"The picture {path} must end in .png.")
+    _require_replaceable(path, "picture")
+
+
+def _require_replaceable(path: Path, what: str) -> None:
+    """Raises `UserError` when what is there is a folder, or a file that its owner has protected from writing."""
     if path.is_dir():
-        raise UserError(f"The picture {path} is a folder; give the name of a file in it.")
+        raise UserError(f"The {what} {path} is a folder; give the name of a file in it.")
+    if path.exists() and not os.access(path, os.W_OK):
+        raise UserError(f"The {what} {path} is there already and may not be changed; choose another name.")
 
 
 def require_not_an_input(output: Path, inputs: Sequence[Path | None]) -> None:

@@ -180,6 +180,8 @@ def _fill(network: SAM23dMed, tensors: dict[str, torch.Tensor], path: Path) -> N
             f"({len(missing)} missing, {len(unknown)} unknown, {len(wrong)} of another shape, for example "
             f"'{example}'); choose the weight file that belongs to this model."
         )
+    if not all(torch.isfinite(value).all() for value in tensors.values() if value.is_floating_point()):
+        raise CheckpointError(f"The weights in {path} are not all finite numbers; download the file again.")
     network.load_state_dict({key: value.float() for key, value in tensors.items()})
 
 
