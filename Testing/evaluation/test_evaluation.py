@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813  its customary name
 import torch
-from SAM2_3dMedLib.training.evaluation import EvaluationError, evaluate_case, read_cases
+from SAM2_3dMedLib.training.evaluation import EvaluationCase, EvaluationError, evaluate_case, read_cases
+from SAM2_3dMedLib.training.evaluation.cases import open_case
 from SAM2_3dMedLib.training.metrics import dice, surface_score
 from SAM2_3dMedLib.training.protocols import Protocol
 from SAM2_3dMedLib.volume.planes import SliceAxis
@@ -75,6 +76,30 @@ def test_labels_of_another_shape_are_refused(case, session, tmp_path):
     sitk.WriteImage(sitk.GetImageFromArray(np.ones((20, 9, 23), dtype=np.uint8)), str(tmp_path / "label.nii.gz"))
     with pytest.raises(EvaluationError, match="one grid"):
         results_of(case, Protocol.BOX)
+
+
+@pytest.mark.parametrize(
+    ("labels", "read"),
+    [('{"0": "background", "1": "a"}', {1: "a"}), ('{"1": null}', None), ('{"1": {"organ": "a"}}', None)],
+)
+def test_label_tables_of_a_manifest(tmp_path, labels, read):
+    (tmp_path / "file").touch()
+    row = f'val,d,c,CT,"{labels.replace(chr(34), chr(34) * 2)}",file,file\n'
+    (tmp_path / "m.csv").write_text("split,dataset,case,modality,labels,image,label\n" + row)
+    if read is None:
+        with pytest.raises(EvaluationError, match="line 2 of .* JSON table of numbers and names"):
+            read_cases(tmp_path / "m.csv", tmp_path)
+    else:
+        assert read_cases(tmp_path / "m.csv", tmp_path)[0].labels == read
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_is_no_number_in_a_label_file_is_background(tmp_path):
+    image = np.arange(60, dtype=np.float32).reshape(3, 4, 5)
+    for name, array in (("i", image), ("l", np.where(image > 30, 1, np.nan).astype(np.float32))):
+        sitk.WriteImage(sitk.GetImageFromArray(array), str(tmp_path / f"{name}.nrrd"))
+    case = EvaluationCase("val", "d", "c", "MR", {1: "a"}, tmp_path / "i.nrrd", tmp_path / "l.nrrd")
+    np.testing.assert_array_equal(open_case(case).labels, image > 30)
 
 
 def test_manifest_of_the_shared_data_is_read():

@@ -16,6 +16,7 @@ from ...volume.planes import SliceAxis, acquisition_axis
 
 _LOG = logging.getLogger(__name__)
 _COLUMNS = ("split", "dataset", "case", "modality", "labels", "image", "label")
+_BACKGROUND = 0
 # Difference of voxel-to-RAS entries (mm) under which image and labels are on one grid.
 _GRID_TOLERANCE_MM = 1e-2
 
@@ -29,7 +30,7 @@ class EvaluationCase:
     """One labeled volume of a manifest.
 
     Attributes:
-        labels: label value to name.
+        labels: label value to name, background left out.
         spacing_known: False where the manifest says the spacing is not known: no mm are reported then.
     """
 
@@ -111,15 +112,18 @@ def open_case(case: EvaluationCase) -> LabeledVolume:
     )
     if not same:
         raise EvaluationError(f"Image and labels of case '{case.case}' are not on one grid; resample the labels first.")
-    labels = np.rint(truth.array).astype(np.int64)
+    labels = np.rint(np.nan_to_num(truth.array)).astype(np.int64)
     return LabeledVolume(case, volume, labels, acquisition_axis(volume.geometry))
 
 
 def _case_of(row: dict[str, str], root: Path, where: str) -> EvaluationCase:
     try:
-        labels = {int(value): str(name) for value, name in json.loads(row["labels"]).items()}
+        labels = {int(value): name for value, name in json.loads(row["labels"]).items()}
+        if not all(isinstance(name, str) for name in labels.values()):
+            raise ValueError("a name is no text")
     except (ValueError, AttributeError, TypeError) as error:
         raise EvaluationError(f"The labels in {where} are not a JSON table of numbers and names.") from error
+    labels.pop(_BACKGROUND, None)  # MSD's and nnU-Net's tables name it too
     if not row["image"] or not row["label"]:
         raise EvaluationError(f"The image or label file is missing in {where}.")
     return EvaluationCase(
