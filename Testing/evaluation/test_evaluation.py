@@ -87,7 +87,7 @@ def test_label_tables_of_a_manifest(tmp_path, labels, read):
     row = f'val,d,c,CT,"{labels.replace(chr(34), chr(34) * 2)}",file,file\n'
     (tmp_path / "m.csv").write_text("split,dataset,case,modality,labels,image,label\n" + row)
     if read is None:
-        with pytest.raises(EvaluationError, match="line 2 of .* JSON table of numbers and names"):
+        with pytest.raises(EvaluationError, match=r"line 2 of .* JSON table of numbers and names"):
             read_cases(tmp_path / "m.csv", tmp_path)
     else:
         assert read_cases(tmp_path / "m.csv", tmp_path)[0].labels == read
