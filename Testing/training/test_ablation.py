@@ -1,7 +1,7 @@
-"""The ablation: equal budgets, runs that are done once, packs that are evaluated as their files, a table."""
+"""The ablation: a common start, equal budgets, runs that are done once, packs that are evaluated as their files."""
 
 import json
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,17 +13,27 @@ from SAM2_3dMedLib.network.config import Parts
 from SAM2_3dMedLib.propagation.predictor import SlicePredictor
 from SAM2_3dMedLib.propagation.session import VolumeSession
 from SAM2_3dMedLib.training import ablation
-from SAM2_3dMedLib.training.ablation import ARMS, RECIPE, arm_recipe, finished_runs, main
-from SAM2_3dMedLib.training.ablation_table import markdown, read_rows, scores
+from SAM2_3dMedLib.training.ablation import RECIPE, finished_runs, main
+from SAM2_3dMedLib.training.ablation_arms import ARMS, START, arm_recipe, start_recipe
+from SAM2_3dMedLib.training.ablation_budget import (
+    FEWEST_STEPS,
+    Budget,
+    Measured,
+    fitted_steps,
+    read_budget,
+    write_budget,
+)
+from SAM2_3dMedLib.training.ablation_scores import read_rows
+from SAM2_3dMedLib.training.ablation_table import page
 from SAM2_3dMedLib.training.case_reading import read_case
 from SAM2_3dMedLib.training.data_layouts import LabeledCase
 from SAM2_3dMedLib.training.metrics import dice
-from SAM2_3dMedLib.training.packed_evaluation import evaluate_packed
+from SAM2_3dMedLib.training.packed_evaluation import evaluate_packed, prompted_slices
 from SAM2_3dMedLib.training.protocols import first_prompt, largest_slice
 from SAM2_3dMedLib.training.recipe import RecipeError, read_recipe
 from SAM2_3dMedLib.training.state import TrainState
 from SAM2_3dMedLib.volume.images import read_volume
-from SAM2_3dMedLib.volume.planes import acquisition_axis
+from SAM2_3dMedLib.volume.planes import SliceAxis, acquisition_axis
 from SAM2_3dMedLib.weights.manifest import default_weights
 
 CPU = torch.device("cpu")
@@ -31,14 +41,18 @@ LIVER = 6
 SAMPLES = Path(__file__).parents[2] / "Resources" / "Samples"
 
 
-def test_every_arm_sees_as_many_slices_a_step_and_freezes_the_same(monkeypatch):
+def test_every_arm_sees_as_many_slices_a_step_and_freezes_the_same():
     base = read_recipe(RECIPE)
-    seen = {arm.name: arm_recipe(base, arm, seed=2) for arm in ARMS}
+    seen = {arm.name: arm_recipe(base, arm, 2, "start.safetensors", None) for arm in ARMS}
     budgets = {sum(s.steps * s.batch * s.sampling.slices for s in recipe.stages) for recipe in seen.values()}
     assert len(budgets) == 1
     assert {recipe.frozen for recipe in seen.values()} == {("image_encoder", "sam_prompt_encoder")}
     assert {recipe.seed for recipe in seen.values()} == {2}
+    assert {recipe.initial_weights for recipe in seen.values()} == {"start.safetensors"}
     assert seen["SRPP, literal"].parts == Parts(srpp=True)
+    shorter = arm_recipe(base, ARMS[0], 2, None, steps=60).stages[0]
+    assert (shorter.steps, shorter.warmup_steps) == (60, 10)
+    assert start_recipe(base).parts == Parts.none()
 
 
 def test_arms_start_from_the_default_weights_less_the_papers_parts(small_recipe):
@@ -81,44 +95,83 @@ def _piece(folder: Path, name: str) -> Path:
     return folder / name
 
 
-def test_runs_are_done_once_and_go_on(packs, small, tmp_path, monkeypatch, capsys):
-    """Two arms, one seed; a second call does the arm that is not there; results can be read back as a table."""
+def _given(tmp_path, packs, small, *changes: str) -> list[str]:
+    """A command that trains steps of a second on the CPU: two of the common start, one of every arm."""
     recipe = tmp_path / "small.yaml"
-    recipe.write_text(json.dumps({**small, "holdout": 0.0}))
+    clips = small["stages"][1] | {"batch": 1, "steps": 1, "sampling": {"size": 64, "slices": 3}}
+    stages = [clips | {"name": "start", "steps": 2}, clips]
+    recipe.write_text(json.dumps({**small, "holdout": 0.0, "stages": stages}))
     given = ["--packs", str(packs), "--test-packs", str(packs), "--recipe", str(recipe), "--output", str(tmp_path)]
-    given += ["--seeds", "1", "--cases-per-dataset", "1", "--device", "cpu"]
-    arms = ["--arms", "plain SAM2"]
-    assert main(given + arms) == 0
-    rows = read_rows(tmp_path / ablation.RESULTS_FILE)
-    assert {row["arm"] for row in rows} == {"plain SAM2"}
-    assert len(rows) == 1
-    assert finished_runs(tmp_path / ablation.RESULTS_FILE) == {("plain SAM2", 1)}
+    return [*given, "--seeds", "1", "--cases-per-dataset", "1", "--device", "cpu", *changes]
+
+
+def test_runs_are_done_once_and_go_on(packs, small, tmp_path, capsys):
+    """Two arms, one seed; a second call does the arm that is not there; the rows make tables."""
+    given = _given(tmp_path, packs, small)
+    assert main([*given, "--arms", "BD"]) == 0
+    results = tmp_path / ablation.RESULTS_FILE
+    assert finished_runs(results) == {(START, 0), ("BD", 1)}
+    start = (tmp_path / "start.safetensors").read_bytes()
     capsys.readouterr()
-    assert main([*given, "--arms", "plain SAM2", "all"]) == 0
-    assert capsys.readouterr().out.startswith("all, seed 1")
-    rows = read_rows(tmp_path / ablation.RESULTS_FILE)
-    assert {(row["arm"], row["policy"]) for row in rows} == {
-        ("plain SAM2", "bracketed"), ("all", "bracketed"), ("all", "sam2"),
-    }  # fmt: skip
-    assert "| all | sam2 | 1 | 1 |" in markdown(scores(rows))
+    assert main([*given, "--arms", "BD", "plain SAM2"]) == 0
+    assert capsys.readouterr().out.startswith("plain SAM2, seed 1")
+    assert (tmp_path / "start.safetensors").read_bytes() == start
+    rows = read_rows(results)
+    trials = {("bracketed", 1), ("confident", 1), ("sam2", 3), ("bracketed", 3), ("confident", 3)}
+    assert {(row.policy, row.boxes) for row in rows if row.arm == "plain SAM2"} == trials
+    assert {(row.policy, row.boxes) for row in rows if row.arm == "BD"} == {("bracketed", 1)}
+    (bd,) = [row for row in rows if row.arm == "BD"]
+    assert bd.cost.trained_parameters == bd.cost.parameters > 10e6
+    told = [json.loads(line) for line in (tmp_path / ablation.TRAINING_FILE).read_text().splitlines()]
+    assert {facts["arm"] for facts in told} <= {"BD", "plain SAM2"}
+    assert "| plain SAM2 | 3 | confident |" in page(rows)
 
 
-def _rows(arm: str, seed: int, values: list[float]) -> list[dict]:
-    made = []
-    for number, value in enumerate(values):
-        result = ablation.PackedResult("made", f"case{number}", "ball", value, 4.0, 0.5, 1.0)
-        made.append(asdict(ablation.AblationRow(arm, seed, "bracketed", "val", result, 60.0, 10_600_000)))
-    return made
+def test_processes_share_the_runs_and_a_failed_one_is_told(packs, small, tmp_path, capsys):
+    given = _given(tmp_path, packs, small, "--arms", "BD", "all, D = 3")
+    assert main([*given, "--only-start"]) == 0
+    assert finished_runs(tmp_path / ablation.RESULTS_FILE) == {(START, 0)}
+    assert main([*given, "--minutes", "0"]) == 0
+    assert "2 runs are left" in capsys.readouterr().out
+    assert main([*given, "--processes", "2"]) == 0
+    assert finished_runs(tmp_path / ablation.RESULTS_FILE) == {(START, 0), ("BD", 1), ("all, D = 3", 1)}
+    (tmp_path / "start.safetensors").write_bytes(b"broken")
+    assert main([*given[:-2], "BD + fusion", "--processes", "2"]) == 1
+    told = capsys.readouterr().out
+    assert "BD + fusion, seed 1: Traceback" in told
+    assert "CheckpointError" in told
+    assert "1 runs are left" in told
 
 
-def test_gains_are_to_the_baseline_of_the_same_seed():
-    rows = [*_rows("plain SAM2", 1, [0.4, 0.6]), *_rows("plain SAM2", 2, [0.6, 0.8])]
-    rows += [*_rows("all", 1, [0.5, 0.7]), *_rows("all", 2, [0.8, 1.0])]
-    plain, full = scores(rows)
-    assert (plain.dice, plain.gain) == (pytest.approx(0.6), None)
-    assert plain.dice_spread == pytest.approx(np.std([0.5, 0.7], ddof=1))
-    assert full.gain == pytest.approx(0.15)
-    assert full.gain_spread == pytest.approx(np.std([0.1, 0.2], ddof=1))
-    assert "| val | all | bracketed | 2 | 2 | 0.750 ± 0.212 | +0.150 ± 0.071 | 4.0 | 0.500 | 60 | 10.6 |" in markdown(
-        [plain, full]
-    )
+def test_a_budget_is_kept_and_ends_within_the_time(tmp_path):
+    measured = Measured(step=0.2, beside_steps=15.0, trial=8.0)
+    steps = fitted_steps(measured, ARMS, seeds=3, processes=4, seconds=480)
+    trials = 3 * sum(len(arm.trials) for arm in ARMS)
+    assert 7 * (15.0 + steps * 0.2) + trials * 8.0 / 4 <= 480
+    assert 7 * (15.0 + 1.3 * steps * 0.2) + trials * 8.0 / 4 > 480, "and not for a fraction of it only"
+    assert fitted_steps(replace(measured, step=9.0), ARMS, 3, 4, 480) == FEWEST_STEPS
+    budget = Budget(steps, "static", measured, 0.71, 0.7101)
+    write_budget(tmp_path, budget)
+    assert read_budget(tmp_path) == budget
+    assert read_budget(tmp_path / "other") is None
+    assert budget.longest_run(ARMS) == pytest.approx(15 + 0.2 * steps + 5 * 8)
+
+
+def test_three_boxes_lie_on_the_largest_slice_and_halfway_to_both_ends():
+    mask = np.zeros((20, 9, 9), dtype=bool)
+    mask[4:15, 3:6, 3:6] = True
+    mask[10] = True
+    assert prompted_slices(mask, SliceAxis.K, 1) == [10]
+    assert prompted_slices(mask, SliceAxis.K, 3) == [10, 7, 12]
+    mask[:] = False
+    mask[8, 2:4, 2:4] = True
+    assert prompted_slices(mask, SliceAxis.K, 3) == [8]
+
+
+def test_no_millimeters_where_the_spacing_is_not_known(tmp_path):
+    image, label = (_piece(tmp_path, f"abdomen_ct_{kind}.nii.gz") for kind in ("img", "lab"))
+    nominal = LabeledCase("acdc", "liver", "CT", {LIVER: "liver"}, image, label, spacing_source="NOT KNOWN (nominal)")
+    assert not read_case(nominal).info.spacing_known
+    network = load_checkpoint(default_weights())[0]
+    (result,) = evaluate_packed(SlicePredictor(network, "cpu", torch.float32), read_case(nominal))
+    assert result.hd95_mm is None

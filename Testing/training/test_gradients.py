@@ -29,12 +29,29 @@ def _clips_stage(small, small_recipe, **changes):
 
 def test_a_pool_holds_so_many_scenarios_and_a_resumed_run_has_the_same(store, small, small_recipe):
     stage = _clips_stage(small, small_recipe, scenarios=3).stages[0]
-    makers = [BatchMaker(store, stage, np.random.default_rng(seed), None, pool_seed=(7, 1)) for seed in (1, 2)]
-    pools = [{maker.draw().scenario for _ in range(12)} for maker in makers]
-    assert pools[0] == pools[1]
-    assert 1 < len(pools[0]) <= 3
-    drawn = BatchMaker(store, _clips_stage(small, small_recipe).stages[0], np.random.default_rng(1), None)
-    assert len({drawn.draw().scenario for _ in range(12)}) > 3
+    maker = BatchMaker(store, stage, np.random.default_rng(1), None, scenario_seed=(7, 1))
+    drawn = [maker.draw().scenario for _ in range(12)]
+    assert len(set(drawn)) == 3
+    for start in range(0, 12, 3):
+        assert set(drawn[start : start + 3]) == set(drawn), "the pool comes in rounds"
+    assert len({tuple(drawn[start : start + 3]) for start in range(0, 12, 3)}) > 1, "each in an order of its own"
+    other = BatchMaker(store, stage, np.random.default_rng(1), None, scenario_seed=(8, 1))
+    assert {other.draw().scenario for _ in range(3)} != set(drawn)
+
+
+@pytest.mark.parametrize("scenarios", [0, 3])
+def test_the_batch_number_decides_the_scenario_not_who_draws_it(store, small, small_recipe, scenarios):
+    """Processes with draws of their own do the same at the same time; a resumed run goes on in the middle."""
+    stage = _clips_stage(small, small_recipe, scenarios=scenarios).stages[0]
+    first, second = (BatchMaker(store, stage, np.random.default_rng(seed), None) for seed in (1, 2))
+    drawn = [first.draw() for _ in range(7)]
+    others = [second.draw() for _ in range(7)]
+    assert [batch.scenario for batch in drawn] == [batch.scenario for batch in others]
+    assert not torch.equal(drawn[0].clips.images, others[0].clips.images)
+    resumed = BatchMaker(store, stage, np.random.default_rng(3), None, first=4)
+    assert [resumed.draw().scenario for _ in range(3)] == [batch.scenario for batch in drawn[4:]]
+    if not scenarios:
+        assert len({batch.scenario for batch in drawn}) > 3
 
 
 def test_a_pool_for_slices_on_their_own_is_refused(small, small_recipe):

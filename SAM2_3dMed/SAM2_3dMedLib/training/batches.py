@@ -24,10 +24,15 @@ class Batch:
 
 
 class BatchMaker:
-    """Draws the batches of a stage; the two random generators decide everything.
+    """Draws the batches of a stage.
+
+    The two random generators decide the clips. What happens in them follows from `scenario_seed` and the batch's number
+    alone, so that a resumed run has the same, and all processes do the same at the same time: scenarios differ in
+    length, and where every process had its own, all would wait for the longest in every step.
 
     Args:
-        pool_seed: decides the stage's pool of scenarios, where it has one; a resumed run has the same.
+        scenario_seed: decides the scenarios, and the stage's pool of them where it has one.
+        first: the number of the first batch within the stage.
     """
 
     def __init__(
@@ -36,7 +41,8 @@ class BatchMaker:
         stage: Stage,
         rng: np.random.Generator,
         generator: torch.Generator | None,
-        pool_seed: tuple[int, ...] = (0,),
+        scenario_seed: tuple[int, ...] = (0,),
+        first: int = 0,
     ) -> None:
         self.stage = stage
         self.rng = rng
@@ -44,13 +50,15 @@ class BatchMaker:
         self.sampler = ClipSampler(store, stage.sampling, rng)
         # A given mask is returned as it is: for slices on their own it would leave no loss at all.
         self._prompts = replace(stage.prompts, mask=0.0) if stage.kind == "images" else stage.prompts
-        pool_rng = np.random.default_rng(pool_seed)
+        self._scenario_seed = scenario_seed
+        self._number = first
+        pool_rng = np.random.default_rng(scenario_seed)
         self._pool = [self._draw_scenario(pool_rng) for _ in range(stage.scenarios)]
 
     @torch.no_grad()
     def draw(self) -> Batch:
         """One batch of `stage.batch` clips."""
-        scenario = self._pool[self.rng.integers(len(self._pool))] if self._pool else self._draw_scenario(self.rng)
+        scenario = self._next_scenario()
         clips = self.sampler.draw(self.stage.batch, scenario.anchor)
         return Batch(self.finish(clips), scenario)
 
@@ -67,6 +75,15 @@ class BatchMaker:
         images = augment(images, self.stage.augment, self.rng, self.generator)
         order = torch.randperm(len(images), device=images.device, generator=self.generator)
         return clips.with_targets(images[order], masks[order], real[order], clips.spacing_mm[order])
+
+    def _next_scenario(self) -> Scenario:
+        """A new one, or the next of the pool, which comes in rounds: all of it once, in an order of the round's own."""
+        number, self._number = self._number, self._number + 1
+        if not self._pool:
+            return self._draw_scenario(np.random.default_rng((*self._scenario_seed, 1 + number)))
+        round_number, place = divmod(number, len(self._pool))
+        order = np.random.default_rng((*self._scenario_seed, 1 + round_number)).permutation(len(self._pool))
+        return self._pool[order[place]]
 
     def _draw_scenario(self, rng: np.random.Generator) -> Scenario:
         return draw_scenario(self._prompts, self.stage.sampling.slices, rng)

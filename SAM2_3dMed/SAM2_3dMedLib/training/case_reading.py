@@ -38,7 +38,8 @@ def read_case(case: LabeledCase) -> PackedCase:
     labels = _label_bytes(label.array, case)
     voxels, kind = to_bytes(image.array, case.modality)
     spacing = turned_spacing(image)
-    info = CaseInfo(case.dataset, case.case, kind, turned(voxels, image).shape, spacing, dict(case.labels))
+    shape, labels_of = turned(voxels, image).shape, dict(case.labels)
+    info = CaseInfo(case.dataset, case.case, kind, shape, spacing, labels_of, case.spacing_known)
     return PackedCase(info, turned(voxels, image), turned(labels, label))
 
 

@@ -60,6 +60,11 @@ class LabeledCase:
         """Unique among the cases of a run."""
         return f"{self.dataset}/{self.case}"
 
+    @property
+    def spacing_known(self) -> bool:
+        """False where the manifest says that it is not."""
+        return not self.spacing_source.upper().startswith("NOT KNOWN")
+
 
 def read_layout(
     path: Path, layout: Layout = Layout.AUTO, root: Path | None = None, channel: int = 0

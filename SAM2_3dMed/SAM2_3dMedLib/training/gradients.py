@@ -104,7 +104,8 @@ class GraphedGradients:
         static = ClipBatch(inputs.images, inputs.masks, scenario.anchor, inputs.spacing_mm, inputs.real)
         graph = torch.cuda.CUDAGraph()
         torch.cuda.synchronize()
-        with torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
+        # thread_local: NCCL's watchdog asks for events from a thread of its own, which a global capture would not bear.
+        with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"):
             facts = _facts_of(self._eager.add(Batch(static, scenario)))
         return _Captured(graph, static, facts)
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from monai.metrics import compute_hausdorff_distance, compute_surface_dice
 
 NSD_TOLERANCES_MM = (1.0, 2.0)
 
@@ -74,14 +73,17 @@ def surface_score(
     When exactly one mask is empty there is no distance: NSD is 0 and HD95 is the diagonal of the volume, the largest
     distance that could have been made, so that a lost object costs more than a bad one. Both empty: 0 mm and 1.
     """
+    # Here and not above: where networks are trained on packs there is no MONAI (`hausdorff`).
+    from monai.metrics import compute_hausdorff_distance, compute_surface_dice
+
     _check_shapes(prediction, reference)
     step = tuple(float(size) for size in reversed(tuple(spacing_mm)))
     present = bool(prediction.any()), bool(reference.any())
     if present == (False, False):
         return SurfaceScore(0.0, 1.0, 1.0)
     if not all(present):
-        return SurfaceScore(math.hypot(*(n * s for n, s in zip(reference.shape, step, strict=True))), 0.0, 0.0)
-    cropped = [_as_batch(mask, _joint_box(prediction, reference)) for mask in (prediction, reference)]
+        return SurfaceScore(lost_object_mm(reference.shape, spacing_mm), 0.0, 0.0)
+    cropped = [_as_batch(mask, joint_box(prediction, reference)) for mask in (prediction, reference)]
     with warnings.catch_warnings():
         # MONAI 1.4 and 1.5 call a function of their own with an argument that they deprecate.
         warnings.filterwarnings("ignore", message=".*always_return_as_numpy", category=FutureWarning)
@@ -91,6 +93,11 @@ def surface_score(
             for tolerance in NSD_TOLERANCES_MM
         )
     return SurfaceScore(float(hd95), float(first), float(second))
+
+
+def lost_object_mm(shape: tuple[int, ...], spacing_mm: tuple[float, float, float]) -> float:
+    """The diagonal of a volume `[K, J, I]` in mm, which is HD95 where exactly one of the masks is empty."""
+    return math.hypot(*(n * s for n, s in zip(shape, reversed(tuple(spacing_mm)), strict=True)))
 
 
 def slice_scores(prediction: np.ndarray, reference: np.ndarray, array_axis: int) -> SliceScores:
@@ -155,7 +162,7 @@ def _check_shapes(prediction: np.ndarray, reference: np.ndarray) -> None:
         raise ValueError(f"Masks must be bool, not {prediction.dtype} and {reference.dtype}.")
 
 
-def _joint_box(prediction: np.ndarray, reference: np.ndarray) -> tuple[slice, ...]:
+def joint_box(prediction: np.ndarray, reference: np.ndarray) -> tuple[slice, ...]:
     """The smallest box that holds both masks."""
     union = prediction | reference
     box = []

@@ -44,7 +44,7 @@ class CaseInfo:
 
     `shape` and `spacing_mm` follow the stored array, `[S, P, L]`. `kind` is "ct" (levels of `CT_LEVELS`), "ct8" (CT
     whose window was applied before it reached us) or "mr" (0..255 over the file's own range). `labels` maps a value to
-    its name.
+    its name. Where the manifest says that the spacing is not known, `spacing_mm` is nominal and no mm are reported.
     """
 
     dataset: str
@@ -53,6 +53,7 @@ class CaseInfo:
     shape: tuple[int, int, int]
     spacing_mm: tuple[float, float, float]
     labels: dict[int, str]
+    spacing_known: bool = True
 
 
 @dataclass(frozen=True)
@@ -147,6 +148,7 @@ def _decompress(facts: dict, streams: tuple[bytes, bytes]) -> PackedCase:
         shape=tuple(facts["shape"]),
         spacing_mm=tuple(facts["spacing_mm"]),
         labels={int(value): name for value, name in facts["labels"].items()},
+        spacing_known=facts.get("spacing_known", True),  # packs of version 0.3.0 have it not
     )
     image = _undo_differences(lzma.decompress(streams[0]), info.shape)
     label = np.frombuffer(lzma.decompress(streams[1]), dtype=np.uint8).reshape(info.shape)

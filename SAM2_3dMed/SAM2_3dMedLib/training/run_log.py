@@ -50,7 +50,7 @@ class RunLog:
         """Append one line."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(_without_nan(facts)) + "\n")
+            stream.write(json.dumps(without_nan(facts)) + "\n")
 
 
 def _belongs(line: str, progress: Progress) -> bool:
@@ -61,9 +61,9 @@ def _belongs(line: str, progress: Progress) -> bool:
     return facts["step"] <= (progress.validated if "validation" in facts else progress.step)
 
 
-def _without_nan(facts: Mapping[str, Any]) -> dict[str, Any]:
+def without_nan(facts: Mapping[str, Any]) -> dict[str, Any]:
     """JSON has no NaN: a mean over nothing becomes null."""
-    known = {name: _without_nan(value) if isinstance(value, dict) else value for name, value in facts.items()}
+    known = {name: without_nan(value) if isinstance(value, dict) else value for name, value in facts.items()}
     return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in known.items()}
 
 

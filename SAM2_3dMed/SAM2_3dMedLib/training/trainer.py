@@ -211,8 +211,9 @@ class Trainer:
         state, progress = self.state, self.state.progress
         state.enter_stage(stage)
         stage = replace(stage, batch=self.batches.get(stage.name, stage.batch))
-        pool_seed = (self.recipe.seed, progress.stage, self.processes.rank)
-        maker = BatchMaker(self.training, stage, state.rng, state.generator, pool_seed)
+        scenario_seed = (self.recipe.seed, 1 + progress.stage)
+        drawn = progress.stage_step * stage.accumulate
+        maker = BatchMaker(self.training, stage, state.rng, state.generator, scenario_seed, drawn)
         gradients = gradients_of(state.network, stage, state.generator, self.recipe.precision)
         batch = self._draw(maker)
         self._step_ended = time.monotonic()

@@ -1,4 +1,4 @@
-"""95 % intervals of medians by a bootstrap over cases."""
+"""95 % intervals of medians and means by a bootstrap over cases."""
 
 from __future__ import annotations
 
@@ -40,4 +40,18 @@ def median_interval(values: Sequence[float], cases: Sequence[Hashable]) -> tuple
     ranked = array[order]
     lower, upper = ranked[(running > (total - 1) // 2).argmax(axis=1)], ranked[(running > total // 2).argmax(axis=1)]
     ends = np.percentile((lower + upper) / 2, [50 * (1 - LEVEL), 50 * (1 + LEVEL)])
+    return float(ends[0]), float(ends[1])
+
+
+def mean_interval(values: Sequence[float], cases: Sequence[Hashable]) -> tuple[float, float] | None:
+    """As `median_interval`, of the mean over the rows of all cases that are drawn."""
+    numbers = {case: number for number, case in enumerate(sorted(set(cases), key=str))}
+    count = len(numbers)
+    if count < 2:
+        return None
+    members = np.array([numbers[case] for case in cases])
+    sums = np.bincount(members, weights=np.asarray(values, dtype=np.float64), minlength=count)
+    rows = np.bincount(members, minlength=count)
+    drawn = np.random.default_rng(SEED).multinomial(count, np.full(count, 1 / count), size=RESAMPLES)
+    ends = np.percentile((drawn @ sums) / (drawn @ rows), [50 * (1 - LEVEL), 50 * (1 + LEVEL)])
     return float(ends[0]), float(ends[1])
