@@ -6,6 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from SAM2_3dMedLib.training import sampling
 from SAM2_3dMedLib.training.augment import AugmentSettings, augment
 from SAM2_3dMedLib.training.pack import CaseInfo, PackedCase
 from SAM2_3dMedLib.training.sampling import ClipPlan, ClipSampler, SamplingSettings, sample_clip
@@ -91,6 +92,31 @@ def test_orientation_place_and_stretch_are_those_of_slice_plane():
             ]
             found = image[number].numpy()[np.array(middle_rows).T][:, :, np.array(middle_columns).T].mean((0, 2))
             np.testing.assert_allclose(found, expected, atol=0.02)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_clip_is_what_the_whole_volume_would_give_and_reads_little_of_it(axis, monkeypatch):
+    rng = np.random.default_rng(4)
+    case = _store(_block(), rng.integers(0, 256, size=(20, 40, 30)).astype(np.uint8)).cases[0]
+    settings = replace(PLAIN, size=32, slices=3, whole_slice_share=0.5, tilt_degrees=12.0, rotation_degrees=20.0)
+    sampler = ClipSampler(CaseStore([case]), settings, rng)
+    read = []
+    for number in range(24):
+        first = float(rng.uniform(-2, case.image.shape[axis] + 1))  # some lie beyond an end of the volume
+        theta = sampler._theta(case, axis, first, 1.0, number % 2 == 0, tuple(rng.uniform(-1, 1, 2)))
+        plan = ClipPlan(case, 1, theta, (0.0, 255.0), 1 + 2 * (number % 3 == 0), 1.0)
+        monkeypatch.setattr(sampling, "_part_seen", lambda theta, shape: ((slice(None),) * 3, theta))
+        image, mask = sample_clip(plan, 3, 32)
+        monkeypatch.undo()
+        part, _ = sampling._part_seen(theta, case.image.shape)
+        read.append(case.image[part].numel() / case.image.numel())
+        same_image, same_mask = sample_clip(plan, 3, 32)
+        assert torch.allclose(same_image, image, atol=1e-4)
+        assert (same_mask != mask).float().mean() < 1e-3
+    assert np.mean(read) < 0.45
+    beyond = np.array(theta, dtype=float)
+    beyond[:, 3] += 10.0  # nothing of the volume in sight
+    assert not sample_clip(replace(plan, theta=beyond), 3, 32)[0].any()
 
 
 def _without_jitter(theta: np.ndarray, array_axis: int) -> np.ndarray:

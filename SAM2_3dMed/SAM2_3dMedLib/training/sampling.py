@@ -241,13 +241,32 @@ def sample_clip(plan: ClipPlan, slices: int, size: int) -> tuple[torch.Tensor, t
     """Image float32 `[D, S, S]` in [0, 1] and mask bool `[D, S, S]` of one plan, on the case's device."""
     device = plan.case.image.device
     table = window_table(plan.case, *plan.window).to(device, non_blocking=True)
-    image = table[plan.case.image.int()]
-    inside = (plan.case.label == plan.value).float() if plan.value else torch.zeros_like(image)
+    part, within = _part_seen(plan.theta, tuple(plan.case.image.shape))
+    image = table[plan.case.image[part].int()]
+    inside = (plan.case.label[part] == plan.value).float() if plan.value else torch.zeros_like(image)
     channels = torch.stack([image, inside])[None]
-    theta = torch.as_tensor(plan.theta, dtype=torch.float32).to(device, non_blocking=True)[None]
+    theta = torch.as_tensor(within, dtype=torch.float32).to(device, non_blocking=True)[None]
     planes = slices * plan.slab
     grid = functional.affine_grid(theta, [1, 2, planes, size, size], align_corners=False)
     sampled = functional.grid_sample(channels, grid, mode="bilinear", padding_mode="zeros", align_corners=False)[0]
     if plan.slab > 1:
         sampled = sampled.view(2, slices, plan.slab, size, size).mean(dim=2)
     return sampled[0].clamp(0, 1), sampled[1] >= 0.5
+
+
+def _part_seen(theta: np.ndarray, shape: tuple[int, int, int]) -> tuple[tuple[slice, ...], np.ndarray]:
+    """The voxels `[S, P, L]` that a clip is interpolated from, and `theta` counted within them.
+
+    Twelve slices are a small part of a large volume, all of which as float32 twice would be 600 MB at 512 x 512 x 300.
+    """
+    part, within = [slice(None)] * 3, np.array(theta, dtype=np.float64)
+    for row, count in enumerate(reversed(shape)):  # theta's rows are x, y, z: the last array axis first
+        reach = np.abs(theta[row, :3]).sum()
+        ends = [((theta[row, 3] + side * reach + 1) * count - 1) / 2 for side in (-1, 1)]
+        low = int(np.clip(np.floor(ends[0]) - 1, 0, count - 1))
+        high = int(np.clip(np.ceil(ends[1]) + 1, low, count - 1))
+        kept = high - low + 1
+        part[2 - row] = slice(low, high + 1)
+        within[row] *= count / kept
+        within[row, 3] += (count - 2 * low) / kept - 1
+    return tuple(part), within
