@@ -24,6 +24,29 @@ def test_list_names_every_model_and_the_store(cli, home):
         assert name in ended.out
 
 
+@pytest.mark.parametrize("width", ["20", "60", "200"])
+def test_a_narrow_terminal_breaks_lines_but_cuts_nothing_off(cli, home, monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", width)
+    ended = cli("models", "list")
+    assert ended.code == 0
+    assert "\N{HORIZONTAL ELLIPSIS}" not in ended.out
+    assert f"Downloads are kept in {home}" in ended.out
+    assert "sam2.1-base-plus" in ended.out
+
+
+def test_the_package_that_no_extra_brings_along(cli, ct, weights, tmp_path, monkeypatch):
+    """pip's usual way would build sam2 with a second torch, so it is no requirement of this package."""
+
+    def missing(*_):
+        raise ModuleNotFoundError("No module named 'sam2.modeling'", name="sam2.modeling")
+
+    monkeypatch.setattr("SAM2_3dMedLib.commands.segment.load_predictor", missing)
+    ended = cli("segment", ct, "--weights", weights, "--point", "9,9,4", "--output", tmp_path / "x.nii.gz")
+    assert ended.code == 2
+    assert ended.err.startswith("The package 'sam2' is missing; ")
+    assert "pip install --no-deps --no-build-isolation sam2==" in ended.err
+
+
 def test_verify_path_and_remove_of_a_downloaded_model(cli, home, monkeypatch):
     home.mkdir()
     path = home / "w.pt"

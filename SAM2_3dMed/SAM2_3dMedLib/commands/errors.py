@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 BAD_INPUT = 2
+_SAM2 = "SAM2_BUILD_CUDA=0 pip install --no-deps --no-build-isolation sam2==1.1.0"
 _PACKAGE = __package__.rpartition(".")[0]
 
 
@@ -18,7 +19,10 @@ def sentence_for(error: BaseException) -> str | None:
     if type(error).__module__.partition(".")[0] == _PACKAGE:
         return " ".join(str(error).split())
     if isinstance(error, ModuleNotFoundError) and error.name and error.name.partition(".")[0] != _PACKAGE:
-        return f"The package '{error.name}' is missing; install it with: pip install 'sam2-3dmed[train]' (see README)."
+        missing = error.name.partition(".")[0]
+        if missing == "sam2":  # no requirement of this package: pip would build it with a second torch and CUDA
+            return f"The package 'sam2' is missing; after torch, install it with: {_SAM2}"
+        return f"The package '{missing}' is missing; install it with: pip install 'sam2-3dmed[train]' (see README)."
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror or error}; check that the path exists and can be written."
     return None

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from ..weights.download import download_weights, remove_weights
 from ..weights.manifest import (
@@ -26,14 +26,17 @@ from .errors import UserError
 def list_models(console: Console) -> None:
     """Print every published model and where it lies."""
     manifest = read_manifest()
-    table = Table("model", "size", "licence", "where", "what")
+    # Names and paths are there to be copied: nothing is cut off, names are not broken over lines either.
+    longest = max(len(entry.name) for entry in manifest.entries)
+    columns = [Column(title, overflow="fold") for title in ("size", "licence", "where", "what")]
+    table = Table(Column("model", min_width=longest), *columns)
     for entry in manifest.entries:
         path = find_weights(entry)
         name = entry.name + (" (default)" if entry.name == manifest.default else "")
         where = str(path) if path else "missing" if entry.is_bundled else "not downloaded"
         table.add_row(name, f"{entry.size / 1e6:.0f} MB", entry.licence, where, entry.description)
     console.print(table)
-    console.print(f"Downloads are kept in {store_folder()}")
+    console.print(f"Downloads are kept in {store_folder()}", soft_wrap=True, highlight=False, markup=False)
 
 
 def verify_models(names: list[str]) -> list[str]:
