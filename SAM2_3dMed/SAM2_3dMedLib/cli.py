@@ -8,7 +8,6 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Sequence
-from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +15,7 @@ import typer
 from rich.console import Console
 
 from .cli_models import models_app
+from .cli_names import DeviceName, MemoryName, ProtocolName
 from .commands.errors import BAD_INPUT, sentence_for
 from .commands.termination import Terminated, termination_raises
 
@@ -32,26 +32,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(models_app, name="models")
-
-
-class DeviceName(str, Enum):
-    """`commands.engine.Device`, repeated here because that module imports torch."""
-
-    AUTO = "auto"
-    CPU = "cpu"
-    CUDA = "cuda"
-    MPS = "mps"
-
-
-class ProtocolName(str, Enum):
-    """`training.protocols.Protocol`, repeated here because that module imports scipy."""
-
-    BOX = "box"
-    POINT = "point"
-    CORRECTIONS = "corrections"
-    JITTER = "jitter"
-    POINT_POSITION = "point-position"
-    OFF_SLICE = "off-slice"
 
 
 WeightsOption = Annotated[
@@ -123,6 +103,7 @@ def evaluate(
     dataset: Annotated[str | None, typer.Option(help="Only cases of this data set.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many cases of each data set.")] = None,
     window: WindowOption = "auto",
+    memory: Annotated[MemoryName, typer.Option(help="Which earlier slices a slice sees.")] = MemoryName.BRACKETED,
     device: DeviceOption = DeviceName.AUTO,
 ) -> None:
     """Measure a model on labeled volumes with simulated prompts: Dice, IoU, HD95, NSD, worst slice, seconds.
@@ -131,6 +112,7 @@ def evaluate(
     """
     from .commands.engine import Device
     from .commands.evaluate import EvaluateRequest, run_evaluate
+    from .propagation.policy_choice import PolicyChoice
     from .training.protocols import Protocol
 
     request = EvaluateRequest(
@@ -143,6 +125,7 @@ def evaluate(
         dataset=dataset,
         limit=limit,
         window=window,
+        memory=PolicyChoice(memory.value),
         device=Device(device.value),
     )
     with termination_raises():

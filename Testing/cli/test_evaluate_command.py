@@ -27,10 +27,11 @@ def tables(folder, pictures=("dice.png", "worst.png")):
     return rows_of(folder / "objects.csv"), json.loads((folder / "summary.json").read_text())
 
 
-@pytest.mark.parametrize("protocol", ["box", "point"])
-def test_tables_of_one_prompt(cli, data, weights, protocol):
+@pytest.mark.parametrize(("protocol", "memory"), [("box", "bracketed"), ("point", "confident")])
+def test_tables_of_one_prompt(cli, data, weights, protocol, memory):
     command = ("evaluate", "--manifest", data / "manifest.csv", "--root", data, "--weights", weights)
-    ended = cli(*command, "--output", data / "out", "--protocol", protocol)
+    chosen = () if memory == "bracketed" else ("--memory", memory)  # the default is left out
+    ended = cli(*command, "--output", data / "out", "--protocol", protocol, *chosen)
     assert ended.code == 0, ended.err
     rows, summary = tables(data / "out")
     assert [(row["case"], row["name"], row["protocol"], row["axis"]) for row in rows] == [
@@ -47,7 +48,7 @@ def test_tables_of_one_prompt(cli, data, weights, protocol):
         assert float(row["seconds"]) >= float(row["seconds_to_preview"]) > 0
     assert float(rows[0]["hd95_mm"]) >= 0
     assert rows[1]["hd95_mm"] == rows[1]["nsd_1mm"] == rows[1]["nsd_2mm"] == ""
-    assert summary["about"]["protocol"] == protocol
+    assert (summary["about"]["protocol"], summary["about"]["memory"]) == (protocol, memory)
     assert len(summary["about"]["weights_sha256"]) == 64
     groups = {(group["dataset"], group["name"]): group for group in summary["groups"]}
     dices = [pytest.approx(float(row["dice"]), abs=1e-4) for row in sorted(rows, key=lambda row: float(row["dice"]))]

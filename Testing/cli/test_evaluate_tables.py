@@ -5,11 +5,14 @@ import json
 from dataclasses import dataclass
 
 import numpy as np
+import pytest
 from PIL import Image
-from SAM2_3dMedLib.cli import ProtocolName
+from SAM2_3dMedLib.cli_names import DeviceName, MemoryName, ProtocolName
+from SAM2_3dMedLib.commands.engine import Device
 from SAM2_3dMedLib.commands.markdown import row_of, with_interval
 from SAM2_3dMedLib.commands.tables import write_csv, write_json
 from SAM2_3dMedLib.commands.worst_cases import REFERENCE, RESULT, SHOWN, WorstCases, draw_worst, worst_of
+from SAM2_3dMedLib.propagation.policy_choice import PolicyChoice
 from SAM2_3dMedLib.training.evaluation import ObjectEvaluation
 from SAM2_3dMedLib.training.protocols import Protocol
 from SAM2_3dMedLib.volume.images import Volume
@@ -99,6 +102,9 @@ def test_only_the_worst_are_kept_in_whatever_order_they_come():
     assert isinstance(draw_worst(worst_of(halves)), Image.Image)
 
 
-def test_the_command_line_knows_every_protocol():
-    """Its list is written a second time, because the first one imports scipy."""
-    assert [name.value for name in ProtocolName] == [protocol.value for protocol in Protocol]
+@pytest.mark.parametrize(
+    ("names", "meant"), [(ProtocolName, Protocol), (MemoryName, PolicyChoice), (DeviceName, Device)]
+)
+def test_the_command_line_knows_every_name(names, meant):
+    """Its lists are written a second time, because the first ones import scipy and torch."""
+    assert [name.value for name in names] == [entry.value for entry in meant]

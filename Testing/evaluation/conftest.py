@@ -33,6 +33,7 @@ class BoxSession:
     asked: list = field(default_factory=list)
     found: dict[str, np.ndarray] = field(default_factory=dict)
     closed: bool = False
+    policy: object = None
 
     def add_prompt(self, name, prompt):
         if isinstance(prompt, BoxPrompt):
@@ -96,6 +97,11 @@ def case(tmp_path, truth):
 @pytest.fixture
 def session(monkeypatch, truth):
     session = BoxSession(truth)
+
+    def opened(predictor, volume, window, policy):
+        session.policy = policy
+        return session
+
     for module in (objects, variants):
-        monkeypatch.setattr(module, "VolumeSession", lambda predictor, volume, window: session)
+        monkeypatch.setattr(module, "VolumeSession", opened)
     return session

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813  its customary name
 import torch
-from SAM2_3dMedLib.training.evaluation import EvaluationCase, EvaluationError, evaluate_case, read_cases
+from SAM2_3dMedLib.propagation.confident_policy import ConfidentMemoryPolicy
+from SAM2_3dMedLib.training.evaluation import (
+    EvaluationCase,
+    EvaluationError,
+    evaluate_case,
+    evaluate_variants,
+    read_cases,
+)
 from SAM2_3dMedLib.training.evaluation.cases import open_case
 from SAM2_3dMedLib.training.metrics import dice, surface_score
 from SAM2_3dMedLib.training.protocols import Protocol
@@ -15,6 +22,15 @@ from .conftest import SPACING, NoPredictor
 
 def results_of(case, protocol):
     return [evaluation.result for evaluation in evaluate_case(NoPredictor(), case, protocol)]
+
+
+def test_the_session_gets_the_memory_policy(case, session):
+    for evaluate, protocol in ((evaluate_case, Protocol.BOX), (evaluate_variants, Protocol.OFF_SLICE)):
+        session.policy = None
+        policy = ConfidentMemoryPolicy()
+        next(iter(evaluate(NoPredictor(), case, protocol, policy=policy)))
+        assert session.policy is policy
+        session.found.clear()
 
 
 def test_box_protocol_prompts_the_largest_acquired_slice_and_measures_the_result(case, session, truth):

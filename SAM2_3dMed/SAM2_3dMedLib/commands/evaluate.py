@@ -11,6 +11,7 @@ import torch
 from rich.console import Console
 from rich.progress import track
 
+from ..propagation.policy_choice import PolicyChoice
 from ..training.evaluation import EvaluationCase, EvaluationError, EvaluationProcesses, join_evaluation, read_cases
 from ..training.evaluation.bootstrap import RESAMPLES
 from ..training.protocols import Protocol
@@ -28,6 +29,7 @@ class EvaluateRequest:
 
     Attributes:
         limit: at most this many cases of each data set, or None.
+        memory: which memories a slice is decoded with.
     """
 
     manifest: Path
@@ -39,6 +41,7 @@ class EvaluateRequest:
     dataset: str | None = None
     limit: int | None = None
     window: str = "auto"
+    memory: PolicyChoice = PolicyChoice.BRACKETED
     device: Device = Device.AUTO
 
 
@@ -72,7 +75,7 @@ def run_evaluate(request: EvaluateRequest, console: Console) -> str | None:
     require_writable(request.output)
     with join_evaluation() as processes:
         predictor, model = load_predictor(request.weights, request.device)
-        study = study_of(predictor, request.protocol, request.window)
+        study = study_of(predictor, request.protocol, request.window, request.memory.policy())
         about = _about(request, model, processes)
         if processes.first:
             console.print(f"{len(cases)} cases, protocol '{request.protocol.value}', {model}")
@@ -136,6 +139,7 @@ def _about(request: EvaluateRequest, model: str, processes: EvaluationProcesses)
         "split": request.split or "all",
         "dataset": request.dataset or "all",
         "window": request.window,
+        "memory": request.memory.value,
         "torch": torch.__version__,
         "processes": processes.world,
         "bootstrap_resamples": RESAMPLES,

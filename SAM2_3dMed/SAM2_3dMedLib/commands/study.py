@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from ..propagation.policies import MemoryPolicy
 from ..propagation.predictor import SlicePredictor
 from ..training.evaluation import (
     EvaluationCase,
@@ -45,13 +46,13 @@ class Study(ABC, Generic[Row]):
     stem: str
     kind: type[Row]
 
-    def __init__(self, predictor: SlicePredictor, protocol: Protocol, window: str) -> None:
+    def __init__(self, predictor: SlicePredictor, protocol: Protocol, window: str, policy: MemoryPolicy) -> None:
         """
         Args:
             protocol: one that this kind of study evaluates.
             window: as `volume.intensity.window_from`.
         """
-        self._predictor, self._protocol, self._window = predictor, protocol, window
+        self._predictor, self._protocol, self._window, self._policy = predictor, protocol, window, policy
         self._by_case: dict[int, list[Row]] = {}
         self._tiles: tuple[WorstTile, ...] = ()
 
@@ -105,7 +106,7 @@ class ObjectStudy(Study[ObjectResult]):
     def evaluate(self, number: int, case: EvaluationCase) -> None:
         worst = WorstCases(self._tiles)
         rows = []
-        for evaluation in evaluate_case(self._predictor, case, self._protocol, self._window):
+        for evaluation in evaluate_case(self._predictor, case, self._protocol, self._window, self._policy):
             rows.append(evaluation.result)
             worst.offer(number, evaluation)
         self._by_case[number], self._tiles = rows, worst.tiles
@@ -132,12 +133,13 @@ class VariantStudy(Study[VariantResult]):
 
     kind = VariantResult
 
-    def __init__(self, predictor: SlicePredictor, protocol: Protocol, window: str) -> None:
-        super().__init__(predictor, protocol, window)
+    def __init__(self, predictor: SlicePredictor, protocol: Protocol, window: str, policy: MemoryPolicy) -> None:
+        super().__init__(predictor, protocol, window, policy)
         self.stem = protocol.value
 
     def evaluate(self, number: int, case: EvaluationCase) -> None:
-        self._by_case[number] = list(evaluate_variants(self._predictor, case, self._protocol, self._window))
+        rows = evaluate_variants(self._predictor, case, self._protocol, self._window, self._policy)
+        self._by_case[number] = list(rows)
 
     def write_report(self, folder: Path, about: About) -> str:
         rows = self.rows
@@ -150,7 +152,9 @@ class VariantStudy(Study[VariantResult]):
         return page
 
 
-def study_of(predictor: SlicePredictor, protocol: Protocol, window: str) -> ObjectStudy | VariantStudy:
+def study_of(
+    predictor: SlicePredictor, protocol: Protocol, window: str, policy: MemoryPolicy
+) -> ObjectStudy | VariantStudy:
     """The study for a protocol."""
     kind = VariantStudy if protocol.varies_prompt else ObjectStudy
-    return kind(predictor, protocol, window)
+    return kind(predictor, protocol, window, policy)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from ...propagation.policies import MemoryPolicy
 from ...propagation.predictor import SlicePredictor
 from ...propagation.prompts import Prompt
 from ...propagation.session import VolumeSession
@@ -61,13 +62,18 @@ class _Outcome:
 
 
 def evaluate_case(
-    predictor: SlicePredictor, case: EvaluationCase, protocol: Protocol, window: str = "auto"
+    predictor: SlicePredictor,
+    case: EvaluationCase,
+    protocol: Protocol,
+    window: str = "auto",
+    policy: MemoryPolicy | None = None,
 ) -> Iterator[ObjectEvaluation]:
     """Evaluate every labeled object of a case, in the order of the labels; labels without a voxel are left out.
 
     Args:
         protocol: BOX, POINT or CORRECTIONS.
         window: as `volume.intensity.window_from`.
+        policy: of the session; None: its own default.
 
     Raises:
         EvaluationError: image and labels are not on one grid.
@@ -76,7 +82,7 @@ def evaluate_case(
     opened = open_case(case)
     chosen = window_from(window, opened.volume)
     on_cuda = predictor.device.type == "cuda"
-    with closing(VolumeSession(predictor, opened.volume, window=chosen)) as session:
+    with closing(VolumeSession(predictor, opened.volume, window=chosen, policy=policy)) as session:
         for label, name, reference in opened.objects():
             if on_cuda:
                 torch.cuda.reset_peak_memory_stats(predictor.device)

@@ -8,6 +8,7 @@ from contextlib import closing
 
 import numpy as np
 
+from ...propagation.policies import MemoryPolicy
 from ...propagation.predictor import SlicePredictor
 from ...propagation.prompts import BoxPrompt
 from ...propagation.session import VolumeSession
@@ -23,13 +24,18 @@ from .results import VariantResult
 
 
 def evaluate_variants(
-    predictor: SlicePredictor, case: EvaluationCase, protocol: Protocol, window: str = "auto"
+    predictor: SlicePredictor,
+    case: EvaluationCase,
+    protocol: Protocol,
+    window: str = "auto",
+    policy: MemoryPolicy | None = None,
 ) -> Iterator[VariantResult]:
     """Evaluate every labeled object of a case under every setting of a protocol that varies the prompt.
 
     Args:
         protocol: JITTER, POINT_POSITION or OFF_SLICE.
         window: as `volume.intensity.window_from`.
+        policy: of the session; None: its own default.
 
     Raises:
         EvaluationError: image and labels are not on one grid.
@@ -37,7 +43,7 @@ def evaluate_variants(
     """
     opened = open_case(case)
     chosen = window_from(window, opened.volume)
-    with closing(VolumeSession(predictor, opened.volume, window=chosen)) as session:
+    with closing(VolumeSession(predictor, opened.volume, window=chosen, policy=policy)) as session:
         for label, name, reference in opened.objects():
             identity = f"{case.split}/{case.dataset}/{case.case}/{label}"
             target = Target(identity, reference, opened.axis, opened.volume.geometry)
