@@ -1,5 +1,6 @@
 """Five folds that anyone can make again from the names, written once and kept; archives that stay in their folder."""
 
+import gzip
 import io
 import json
 import tarfile
@@ -100,3 +101,18 @@ def test_an_archive_that_is_unsafe_or_no_data_set_leaves_nothing(tmp_path, names
     with pytest.raises(LayoutError, match=message):
         unpack(archive, tmp_path / "in" / "data")
     assert not [path for path in tmp_path.rglob("*") if path.is_file() and path != archive]
+
+
+def test_endings_may_be_in_capitals(tmp_path) -> None:
+    archive = _archive(tmp_path / "Task09.TAR", "dataset.json")
+    assert unpack(archive, tmp_path / "data") == tmp_path / "data" / "Task09"
+
+
+def test_a_damaged_archive_leaves_nothing(tmp_path) -> None:
+    plain = _archive(tmp_path / "plain.tar", "dataset.json", *(f"imagesTr/{number}.nii.gz" for number in range(200)))
+    packed = bytearray(gzip.compress(plain.read_bytes()))
+    packed[len(packed) // 2 :] = bytes(byte ^ 0x5A for byte in packed[len(packed) // 2 :])
+    (tmp_path / "Task.tar.gz").write_bytes(packed)
+    with pytest.raises(LayoutError, match="could not be unpacked"):
+        unpack(tmp_path / "Task.tar.gz", tmp_path / "data")
+    assert list((tmp_path / "data").iterdir()) == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
@@ -27,10 +28,9 @@ def unpack(archive: Path, folder: Path) -> Path:
     Raises:
         LayoutError: no archive, truncated, unsafe, without a dataset.json, or the disk is full.
     """
-    stem = next(
-        archive.name[: -len(end)] for end in sorted(ENDINGS, key=len, reverse=True) if archive.name.endswith(end)
-    )
-    target = folder / stem
+    name = archive.name
+    ending = max((end for end in ENDINGS if name.lower().endswith(end)), key=len, default="")
+    target = folder / name.removesuffix(name[len(name) - len(ending) :])
     if target.is_dir():
         return target
     if not hasattr(tarfile, "data_filter"):
@@ -44,7 +44,7 @@ def unpack(archive: Path, folder: Path) -> Path:
             raise LayoutError(f"{archive} holds no dataset.json; is it a task of MSD or a data set of nnU-Net?")
         partial.chmod(0o755)
         partial.replace(target)
-    except (tarfile.TarError, EOFError, OSError) as error:
+    except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
         if target.is_dir():  # another host was faster, on a disk that they share
             return target
         raise LayoutError(
