@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import tarfile
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -108,11 +109,15 @@ def test_endings_may_be_in_capitals(tmp_path) -> None:
     assert unpack(archive, tmp_path / "data") == tmp_path / "data" / "Task09"
 
 
-def test_a_damaged_archive_leaves_nothing(tmp_path) -> None:
+@pytest.mark.parametrize("packing", [bytes, gzip.compress, partial(gzip.compress, compresslevel=0)])
+def test_a_damaged_archive_leaves_nothing(tmp_path, packing) -> None:
+    """tarfile itself stops without a word where a header is damaged, and the rest would be missing."""
     plain = _archive(tmp_path / "plain.tar", "dataset.json", *(f"imagesTr/{number}.nii.gz" for number in range(200)))
-    packed = bytearray(gzip.compress(plain.read_bytes()))
-    packed[len(packed) // 2 :] = bytes(byte ^ 0x5A for byte in packed[len(packed) // 2 :])
-    (tmp_path / "Task.tar.gz").write_bytes(packed)
+    stored = bytearray(packing(plain.read_bytes()))
+    middle = len(stored) // 2
+    stored[middle : middle + 2000] = bytes(byte ^ 0x5A for byte in stored[middle : middle + 2000])
+    archive = tmp_path / ("Task.tar" if packing is bytes else "Task.tar.gz")
+    archive.write_bytes(stored)
     with pytest.raises(LayoutError, match="could not be unpacked"):
-        unpack(tmp_path / "Task.tar.gz", tmp_path / "data")
+        unpack(archive, tmp_path / "data")
     assert list((tmp_path / "data").iterdir()) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import shutil
 import tarfile
 import tempfile
@@ -40,6 +41,7 @@ def unpack(archive: Path, folder: Path) -> Path:
     try:
         with tarfile.open(archive) as opened:
             opened.extractall(partial, members=_needed(opened), filter="data")
+            _require_whole(opened)
         if not any(partial.rglob("dataset.json")):
             raise LayoutError(f"{archive} holds no dataset.json; is it a task of MSD or a data set of nnU-Net?")
         partial.chmod(0o755)
@@ -62,3 +64,16 @@ def _needed(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
             continue
         if any(part in _NEEDED for part in parts):
             yield member
+
+
+def _require_whole(archive: tarfile.TarFile) -> None:
+    """Raise for a damaged archive: after its first header, tarfile takes any that it cannot read for the end."""
+    file = archive.fileobj
+    if isinstance(file, gzip.GzipFile):
+        while file.read(1 << 20):  # up to the checksum, which follows the last byte
+            pass
+        return
+    file.seek(archive.offset)
+    block = file.read(tarfile.BLOCKSIZE)
+    if len(block) < tarfile.BLOCKSIZE or block.strip(b"\0"):
+        raise tarfile.ReadError("it ends before its end")
