@@ -248,3 +248,29 @@ def _tensors(value) -> list[torch.Tensor]:
         return value.maps()
     boundary = [] if value.boundary is None else [value.boundary.features, value.boundary.logits]
     return [value.embedding, *boundary]
+
+
+@pytest.mark.parametrize("after", [1, 4, 9])
+def test_memory_that_runs_out_in_the_middle_changes_no_mask(
+    full_predictor: SlicePredictor,
+    mr_volume: Volume,
+    plain: VolumeSession,
+    monkeypatch: pytest.MonkeyPatch,
+    after: int,
+) -> None:
+    """Slices on their way have their memory on the device alone: it must not be given back before it has arrived."""
+    fast = _as_on_cuda(full_predictor)
+    run, calls = fast.runner.run, []
+
+    def short_of_memory(selections, features):
+        calls.append(len(selections))
+        if len(calls) == after + 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return run(selections, features)
+
+    monkeypatch.setattr(fast.runner, "run", short_of_memory)
+    session = VolumeSession(fast, mr_volume, stop_rule=StopRule.never())
+    session.add_box("two", K, (10, 10, 1), (60, 45, 1))
+    list(session.propagate("two"))
+    assert len(calls) > after + 1
+    assert _iou(session.mask("two"), plain.mask("two")) >= 0.999

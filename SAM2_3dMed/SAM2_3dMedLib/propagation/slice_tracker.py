@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import weakref
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -47,6 +48,11 @@ class SliceTracker:
     def __init__(self, predictor: SlicePredictor, store: SliceFeatureStore) -> None:
         self._predictor = predictor
         self._store = store
+        # The memory of a slice on its way is nowhere but on the device: when that has to be given back, it must arrive
+        # first, or later slices would look at memory that was never filled.
+        under_way: weakref.WeakSet[Callable[[], SliceResult]] = weakref.WeakSet()
+        self._under_way = under_way
+        weakref.finalize(self, predictor.on_low_memory(lambda: _finish_all(under_way)))
 
     def start(self, axis: SliceAxis, batch: Sequence[SliceWork]) -> list[StartedSlice]:
         """Begin with slices whose selections have one layout.
@@ -65,10 +71,12 @@ class SliceTracker:
 
         versions, tensors = self._predictor.run(step)
         transfer = _Transfer(tensors)
-        return [
+        started = [
             _started(plane, work, version, transfer, row)
             for row, (work, version) in enumerate(zip(batch, versions, strict=True))
         ]
+        self._under_way.update(entry.finish for entry in started)
+        return started
 
 
 class _Transfer:
@@ -91,6 +99,11 @@ class _Transfer:
     def empty_row(self, tensor: int) -> Tensor:
         """Ordinary memory for a row of one of the tensors: page-locked memory is scarce and slow to get."""
         return torch.empty_like(self._host[tensor][:1], pin_memory=False)
+
+
+def _finish_all(under_way: Iterable[Callable[[], SliceResult]]) -> None:
+    for finish in list(under_way):
+        finish()
 
 
 def _started(plane: SlicePlane, work: SliceWork, version: int, transfer: _Transfer, row: int) -> StartedSlice:
