@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import torch
 
 from ..network.model import SAM23dMed
+from ..propagation.device_limit import default_limit, limit_device_memory
 from ..propagation.predictor import SlicePredictor
 from ..propagation.session import VolumeSession
 from .benchmark_agreement import Agreement, agreement_of
@@ -121,6 +122,8 @@ def measure(subject: Subject, scene: Scene, repeats: int, with_reference: bool) 
     session is as it is shipped.
     """
     predictor = SlicePredictor(subject.network, subject.device, subject.dtype)
+    # As the worker runs; the reference keeps all images on the card and needs more.
+    limit_device_memory(predictor.device, None if with_reference else default_limit(subject.network))
     plain = without_parts(subject.network)
     reference_dtype = subject.reference_dtype or predictor.dtype
     warm_up = seconds_of(lambda: list(predictor.warm_up()), predictor.device).wall

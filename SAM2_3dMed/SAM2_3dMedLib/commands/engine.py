@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from ..network.checkpoint import load_checkpoint
+from ..propagation.device_limit import default_limit, limit_device_memory
 from ..propagation.predictor import SlicePredictor
 from ..weights.manifest import resolve_weights
 from .errors import UserError
@@ -36,4 +37,5 @@ def load_predictor(weights: str | Path | None, device: Device) -> tuple[SlicePre
     path, sha256 = resolve_weights(weights)
     network, metadata = load_checkpoint(path, sha256)
     predictor = SlicePredictor(network, device=device.value)
+    limit_device_memory(predictor.device, default_limit(network))
     return predictor, f"{metadata.name} {metadata.version} on {predictor.device}"

@@ -32,12 +32,12 @@ class CacheBudget:
     @classmethod
     def default(cls, device: torch.device) -> CacheBudget:
         """CPU: 1.5 GB, 480 slices of nano at 512 px, so that a job stays under 4 GB. CUDA: a third of what is free, at
-        most 2 GB: 250 slices of tiny at 1024 px (8.4 MB each); the others wait in host memory. A job then stays under
-        6 GB as the driver counts it, with weights, graphs, work space and CUDA itself (docs/benchmarks).
+        most 1 GB: 125 slices of tiny at 1024 px (8.4 MB each); the others wait in host memory. With weights, graphs and
+        work space the process stays below `device_limit`.
         """
         if device.type == "cuda":
             free, _ = torch.cuda.mem_get_info(device)
-            return cls(min(free // 3, 2 << 30), 4 << 30)
+            return cls(min(free // 3, 1 << 30), 4 << 30)
         return cls(3 << 29, 0 if device.type == "cpu" else 2 << 30)
 
 

@@ -25,8 +25,6 @@ _STD = (0.229, 0.224, 0.225)
 # On the CPU one slice at a time: batches gain nothing on two cores, and a slice's features then do not depend on what
 # else was encoded with it, to the last bit.
 _BATCH = {"cuda": 8, "mps": 2}
-# Of 1024 x 1024 pixels no more than four: the encoder's largest maps are 0.3 GB for each, and four keep a card busy.
-_BATCH_PIXELS = 4 << 20
 # Chains that are tracked as one batch: the two directions. On the CPU one, for the same reasons.
 _TRACKING_BATCH = {"cuda": 2, "mps": 2}
 # Rounds that are started before the first of them is looked at: the device must not wait while the host prepares the
@@ -97,7 +95,7 @@ class SlicePredictor:
         running = network if self.dtype == torch.float32 else reduced_copy(network, self.dtype)
         self.network = running.to(self.device).eval()
         self.image_size = network.image_size
-        self.batch_size = max(1, min(_BATCH.get(self.device.type, 1), _BATCH_PIXELS // self.image_size**2))
+        self.batch_size = _BATCH.get(self.device.type, 1)
         self.tracking_batch = _TRACKING_BATCH.get(self.device.type, 1)
         self.rounds_ahead = _ROUNDS_AHEAD.get(self.device.type, 0)
         self.encoder = SliceEncoder(self.network)
@@ -146,7 +144,7 @@ class SlicePredictor:
         if self.device.type != "cuda":
             return
         empty = np.zeros((self.image_size,) * 2, np.float32)
-        for count in {1, self.batch_size}:
+        for count in range(1, self.batch_size + 1):  # cuDNN plans each batch size anew
             features = self.encode_slices([empty] * count)[0]
             yield
         features = self.run(lambda: self._seen(features))
@@ -200,6 +198,23 @@ class SlicePredictor:
         Raises:
             DeviceMemoryError: even one slice does not fit.
         """
+        # On the stream of those ahead: each stream has memory of its own, and the encoder's maps take a gigabyte.
+        return [entry.wait() for entry in self.encode_ahead(images)]
+
+    def encode_ahead(self, images: Sequence[np.ndarray]) -> list[ArrivingFeatures]:
+        """As `encode_slices`, on CUDA beside what is being tracked, whose many small kernels leave a card half idle."""
+        if self._encoding_stream is None:
+            return [ArrivingFeatures(features) for features in self._encode_batches(images)]
+        using = torch.cuda.current_stream(self.device)
+        with torch.cuda.stream(self._encoding_stream):
+            encoded = self._encode_batches(images)
+            done = self._encoding_stream.record_event()
+        for features in encoded:
+            for maps in features.maps():
+                maps.record_stream(using)  # its memory is not given away while the other stream reads it
+        return [ArrivingFeatures(features, done) for features in encoded]
+
+    def _encode_batches(self, images: Sequence[np.ndarray]) -> list[SliceFeatures]:
         features: list[SliceFeatures] = []
         while len(features) < len(images):
             batch = images[len(features) : len(features) + self.batch_size]
@@ -210,19 +225,6 @@ class SlicePredictor:
                     raise
                 self.batch_size = max(1, len(batch) // 2)
         return features
-
-    def encode_ahead(self, images: Sequence[np.ndarray]) -> list[ArrivingFeatures]:
-        """As `encode_slices`, on CUDA beside what is being tracked, whose many small kernels leave a card half idle."""
-        if self._encoding_stream is None:
-            return [ArrivingFeatures(features) for features in self.encode_slices(images)]
-        using = torch.cuda.current_stream(self.device)
-        with torch.cuda.stream(self._encoding_stream):
-            encoded = self.encode_slices(images)
-            done = self._encoding_stream.record_event()
-        for features in encoded:
-            for maps in features.maps():
-                maps.record_stream(using)  # its memory is not given away while the other stream reads it
-        return [ArrivingFeatures(features, done) for features in encoded]
 
     def prepare(self, images: Sequence[np.ndarray]) -> Tensor:
         """Network input [N, 3, S, S] from slices in 0..1: stretched to the square, three channels, normalized."""

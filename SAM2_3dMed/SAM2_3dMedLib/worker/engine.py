@@ -18,6 +18,7 @@ import numpy as np
 
 from ..network.checkpoint import CheckpointError, load_checkpoint
 from ..propagation.cancel import CancelToken
+from ..propagation.device_limit import default_limit, limit_device_memory
 from ..propagation.errors import DeviceMemoryError, PromptError
 from ..propagation.predictor import SlicePredictor
 from ..propagation.prompts import Prompt, prompt_from_json
@@ -107,6 +108,7 @@ class Engine:
             raise EngineError("model", str(error)) from error
         self._end_sessions()
         self._predictor = SlicePredictor(network, device=device.device)
+        limit_device_memory(self._predictor.device, default_limit(network))
         self._warming = self._predictor.warm_up()
         self._model_name, self.device = network.config.name, device
         yield self._model_loaded(request.request)
