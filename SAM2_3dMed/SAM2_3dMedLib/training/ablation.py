@@ -25,7 +25,7 @@ from .ablation_budget import Budget, cost_line, prepare, read_budget, write_budg
 from .ablation_workers import Job, Workers
 from .loop import chosen_device
 from .recipe import read_recipe
-from .run_log import without_nan
+from .run_log import finite_facts
 from .store import load_store
 
 RESULTS_FILE = "results.jsonl"
@@ -111,7 +111,7 @@ def _run_here(bench: Bench, options: argparse.Namespace, budget: Budget, jobs: S
 
 def _keep(folder: Path, run: ArmRun) -> None:
     append_rows(folder / RESULTS_FILE, run.rows)
-    _append(folder / TRAINING_FILE, ({"arm": run.arm, "seed": run.seed, **without_nan(facts)} for facts in run.facts))
+    _append(folder / TRAINING_FILE, ({"arm": run.arm, "seed": run.seed, **finite_facts(facts)} for facts in run.facts))
     mean = sum(row.result.dice for row in run.rows) / len(run.rows)
     cost = cost_line(run.rows[0].cost)
     print(f"{run.arm}, seed {run.seed}: mean Dice {mean:.3f} of {len(run.rows)} rows, {run.seconds:.0f} s ({cost})")

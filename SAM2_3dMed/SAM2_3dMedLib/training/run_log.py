@@ -50,7 +50,7 @@ class RunLog:
         """Append one line."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(without_nan(facts)) + "\n")
+            stream.write(json.dumps(finite_facts(facts), allow_nan=False) + "\n")
 
 
 def _belongs(line: str, progress: Progress) -> bool:
@@ -61,10 +61,12 @@ def _belongs(line: str, progress: Progress) -> bool:
     return facts["step"] <= (progress.validated if "validation" in facts else progress.step)
 
 
-def without_nan(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """JSON has no NaN: a mean over nothing becomes null."""
-    known = {name: without_nan(value) if isinstance(value, dict) else value for name, value in facts.items()}
-    return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in known.items()}
+def finite_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON has neither NaN nor infinity: a mean over nothing and a loss beyond all numbers become null."""
+    known = {name: finite_facts(value) if isinstance(value, dict) else value for name, value in facts.items()}
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in known.items()
+    }
 
 
 class TensorBoardLog:
@@ -84,7 +86,7 @@ class TensorBoardLog:
         """Write the numbers of one step."""
         group = "validation" if "validation" in facts else "train"
         for name, value in facts.get("validation", facts).items():
-            if isinstance(value, (int, float)) and name != "step" and not math.isnan(value):
+            if isinstance(value, (int, float)) and name != "step" and math.isfinite(value):
                 self._writer.add_scalar(f"{group}/{name}", value, facts["step"])
 
     def close(self) -> None:

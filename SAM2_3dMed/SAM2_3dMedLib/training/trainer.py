@@ -126,10 +126,10 @@ class Trainer:
             total += outcome.terms.total(stage.losses) / stage.accumulate
             clips, slices = batch.clips.images.shape[:2]
             progress.images += clips * slices * self.processes.world
+        following = self._draw(batch_maker)  # while the device is busy: what the processes agree on waits for it
         self._agree(total)
         trained = [parameter for parameter in state.network.parameters() if parameter.grad is not None]
         norm = torch.nn.utils.clip_grad_norm_(trained, self.recipe.gradient_clip, foreach=True)
-        following = self._draw(batch_maker)
         if math.isfinite(float(norm)) and math.isfinite(float(total)) and not self._agreed.bad:
             self.bad_in_a_row = 0
             state.optimizer.step()
