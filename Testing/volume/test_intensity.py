@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk  # noqa: N813 - its customary name
 from SAM2_3dMedLib.volume import intensity
 from SAM2_3dMedLib.volume.errors import VolumeError
 from SAM2_3dMedLib.volume.images import Volume, read_volume
 from SAM2_3dMedLib.volume.intensity import Window, window_from
+from scipy.spatial.transform import Rotation
 
 
 def volume_of(values: object, **fields: object) -> Volume:
@@ -164,3 +166,30 @@ def test_the_window_of_a_large_volume_depends_neither_on_sampling_nor_on_how_it_
     windows = {window_from("auto", turned) for turned in turn_all_ways(volume)}
     assert len(windows) == 1
     assert windows.pop().upper == pytest.approx(exact.upper, rel=0.06)
+
+
+@pytest.mark.parametrize("padding", [0, -1024, -3024])
+@pytest.mark.parametrize("interpolator", [sitk.sitkNearestNeighbor, sitk.sitkLinear, sitk.sitkBSpline])
+@pytest.mark.parametrize("sample", ["abdomen_ct", "sarcoma_ct", "sarcoma_mr"])
+def test_resampling_changes_no_window(samples: Path, sample: str, interpolator: int, padding: int) -> None:
+    """-1024 around MR is not air, and what a cubic interpolation puts below zero is not fat."""
+    image = sitk.Cast(sitk.ReadImage(str(samples / f"{sample}_img.nii.gz")), sitk.sitkInt16)
+    turn = Rotation.from_euler("xyz", (10, -10, 10), degrees=True).as_matrix()
+    directions = (turn @ np.array(image.GetDirection()).reshape(3, 3)).ravel().tolist()
+    middle = np.array(image.TransformContinuousIndexToPhysicalPoint([(count - 1) / 2 for count in image.GetSize()]))
+    size = [int(1.2 * count) for count in image.GetSize()]
+    steps = np.array(image.GetSpacing()) * (np.array(size) - 1) / 2
+    origin = (middle - np.array(directions).reshape(3, 3) @ steps).tolist()
+    grid = (origin, image.GetSpacing(), directions, float(padding), image.GetPixelID())
+    turned = sitk.Resample(image, size, sitk.Transform(3, sitk.sitkIdentity), interpolator, *grid)
+    before, after = (
+        window_from("auto", volume_of(sitk.GetArrayFromImage(one)))
+        for one in (image, sitk.Clamp(turned, upperBound=float(sitk.GetArrayViewFromImage(image).max())))
+    )
+    assert after.lower == pytest.approx(before.lower, abs=0.06 * before.width)
+    assert after.upper == pytest.approx(before.upper, abs=0.06 * before.width)
+
+
+def test_a_phase_image_keeps_its_negative_half() -> None:
+    values = np.random.default_rng(0).integers(-4096, 4096, (20, 20, 20))
+    assert window_from("auto", volume_of(values)).lower < -4000

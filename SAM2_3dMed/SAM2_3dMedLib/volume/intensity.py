@@ -108,13 +108,13 @@ def window_from(choice: str | Window | None, volume: Volume) -> Window:
 
 
 def automatic_window(volume: Volume) -> Window:
-    """The first that applies: what the file says (if it shows this image), 8-bit and already windowed data as they
-    are, the abdominal window for CT in HU, percentiles 0.5 to 99.5 of the voxels that are not background. A constant
-    image gets a window in whose middle its value lies.
+    """The first that applies, padding left aside: what the file says (if it shows this image), 8-bit and already
+    windowed data as they are, the abdominal window for CT in HU, percentiles 0.5 to 99.5 of the voxels that are not
+    background. A constant image gets a window in whose middle its value lies.
 
     Raises VolumeError when no voxel is finite.
     """
-    values = _finite_sample(volume.array)
+    values = _without_padding(_finite_sample(volume.array))
     lowest, highest = float(values.min()), float(values.max())
     if lowest == highest:
         return _around(lowest)
@@ -148,6 +148,23 @@ def is_hounsfield(values: npt.NDArray, modality: str | None = None) -> bool:
     # -1100..300 is a third of the range of a stored 12-bit CT, but holds nearly all voxels of a patient and of the
     # air around.
     return bool(np.mean((body >= -1100) & (body <= 300)) >= 0.6)
+
+
+def _without_padding(values: npt.NDArray) -> npt.NDArray:
+    """Values [N] as they were before a file without negative values was resampled.
+
+    Resampling puts -1024 or less around it, which makes MR look like Hounsfield units, and cubic interpolation swings
+    below its zeros. Real CT and z-scored MR hold far more negative values (fat, half of them).
+    """
+    lowest = values.min()
+    if lowest >= 0:
+        return values
+    padded = lowest <= -200 and np.mean(values == lowest) >= 0.01
+    rest = values[values > lowest] if padded else values
+    few = len(rest) > 0 and np.mean(rest < 0) < 0.05
+    if few and (padded or np.mean(rest == 0) >= 0.05):
+        return rest[rest >= 0]
+    return values
 
 
 def percentile_window(values: npt.NDArray) -> Window:
