@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from SAM2_3dMedLib.training.ablation_arms import AblationRow, Cost
-from SAM2_3dMedLib.training.ablation_scores import gain, score
+from SAM2_3dMedLib.training.ablation_scores import Gain, gain, score
 from SAM2_3dMedLib.training.ablation_table import arms_table, memory_table, page
 from SAM2_3dMedLib.training.packed_evaluation import PackedResult
 
@@ -26,15 +26,24 @@ def test_gains_are_to_the_same_object_of_the_same_seed():
     assert better.mean == pytest.approx(0.15)
     assert better.spread == pytest.approx(np.std([0.1, 0.2], ddof=1))
     assert better.interval == pytest.approx((0.15, 0.15))
-    assert better.clear
     assert gain(_rows("all", 3, [0.5]), PLAIN) is None, "no such seed"
     assert gain([row for row in FULL if row.seed == 1], PLAIN).mean == pytest.approx(0.1)
 
 
-def test_an_interval_over_cases_tells_chance_from_gain():
-    mixed = _rows("all", 1, [0.5, 0.5])  # one case better, one worse
-    assert not gain(mixed, PLAIN).clear
-    assert gain(mixed, PLAIN).interval == pytest.approx((-0.1, 0.1))
+def test_a_gain_is_clear_beyond_the_chance_of_cases_and_of_seeds():
+    def found(gains: list[float], more: float = 0.0) -> Gain:
+        plain = [row for seed, _ in enumerate(gains) for row in _rows("plain SAM2", seed, [0.4, 0.6])]
+        better = [
+            row for seed, value in enumerate(gains) for row in _rows("all", seed, [0.4 + value + more, 0.6 + value])
+        ]
+        return gain(better, plain)
+
+    assert found([0.10, 0.11, 0.12]).clear
+    assert not found([0.10, 0.11]).clear, "two seeds"
+    assert not found([0.02, 0.30, 0.02]).clear, "one seed makes the gain"
+    assert found([-0.10, -0.11, -0.12]).clear
+    assert found([-0.10, -0.11, -0.12], more=0.2).interval == pytest.approx((-0.11, 0.09))
+    assert not found([-0.10, -0.11, -0.12], more=0.2).clear, "one case better, one worse"
 
 
 def test_means_are_over_objects_then_over_seeds():
@@ -47,7 +56,7 @@ def test_means_are_over_objects_then_over_seeds():
 def test_arms_stand_in_their_order_with_what_they_gain():
     lines = arms_table([*FULL, *PLAIN]).splitlines()
     assert lines[2] == "| plain SAM2 | 2 | 2 | 0.600 ± 0.141 | - | 4.0 | 0.500 |"
-    assert lines[3] == "| all | 2 | 2 | 0.750 ± 0.212 | **+0.150 ± 0.071 (+0.150 to +0.150)** | 4.0 | 0.500 |"
+    assert lines[3] == "| all | 2 | 2 | 0.750 ± 0.212 | +0.150 ± 0.071 (+0.150 to +0.150) | 4.0 | 0.500 |"
 
 
 def test_policies_are_compared_at_as_many_boxes():
@@ -55,7 +64,7 @@ def test_policies_are_compared_at_as_many_boxes():
     confident = [replace(row, policy="confident", result=replace(row.result, dice=0.95)) for row in three]
     text = memory_table([*PLAIN, *three, *confident])
     assert "| plain SAM2 | 1 | bracketed | 0.600 ± 0.141 | - |" in text
-    assert "| plain SAM2 | 3 | confident | 0.950 ± 0.000 | **+0.050 ± 0.000" in text
+    assert "| plain SAM2 | 3 | confident | 0.950 ± 0.000 | +0.050 ± 0.000" in text
     assert memory_table(FULL).count("\n") == 2, "an arm with one trial has nothing to compare"
 
 
@@ -69,5 +78,5 @@ def test_the_page_has_every_split_and_data_set():
     assert "## Memory, `val_unseen`" in text
     assert "| arm | made (val) | heart (val_unseen) |" in text
     assert "| plain SAM2 | 0.600 | 0.300 |" in text
-    assert "| all | **+0.150** | **+0.075** |" in text
+    assert "| all | +0.150 | +0.075 |" in text
     assert "| all | 0.200 | 60 | 10.60 | 4.40 | 20.0 |" in text

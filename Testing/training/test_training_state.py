@@ -10,6 +10,7 @@ import torch
 from SAM2_3dMedLib.training import state_files
 from SAM2_3dMedLib.training.distributed import Processes
 from SAM2_3dMedLib.training.random_states import Randomness
+from SAM2_3dMedLib.training.recipe import RecipeError
 from SAM2_3dMedLib.training.resuming import take_up
 from SAM2_3dMedLib.training.run_log import RunLog
 from SAM2_3dMedLib.training.state import Progress, StateError, TrainState
@@ -139,6 +140,22 @@ def test_processes_draw_differently_and_each_finds_its_own_draws_again(tmp_path,
     third = _state(small_recipe())
     third.load(tmp_path, rank=2)
     assert not set(_draws(third.randomness)) & {*expected[0], *expected[1]}
+
+
+def test_the_papers_parts_learn_at_a_rate_of_their_own(store, small, small_recipe) -> None:
+    stage = small["stages"][0] | {"learning_rate": 1e-3, "final_learning_rate": 1e-3, "warmup_steps": 0}
+    told = []
+    sink = type("Sink", (), {"write": staticmethod(told.append)})
+    trainer = Trainer(small_recipe(stages=[stage], parts_rate=5.0), store, CPU, [sink])
+    trainer.run()
+    names = {parameter: name for name, parameter in trainer.state.network.named_parameters()}
+    rates = {names[p]: group["lr"] for group in trainer.state.optimizer.param_groups for p in group["params"]}
+    assert len(rates) == len(names)
+    assert rates["adapter.up.weight"] == rates["boundary_fusion.gate"] == pytest.approx(5e-3)
+    assert rates["memory_encoder.out_proj.weight"] == rates["memory_encoder.out_proj.bias"] == pytest.approx(1e-3)
+    assert [facts["lr"] for facts in told if "lr" in facts] == pytest.approx([1e-3])
+    with pytest.raises(RecipeError, match="parts_rate"):
+        small_recipe(parts_rate=0.0)
 
 
 def test_the_log_of_a_killed_run_loses_what_its_state_does_not_have(tmp_path) -> None:

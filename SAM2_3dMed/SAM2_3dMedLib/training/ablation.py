@@ -2,9 +2,10 @@
 
     python -m SAM2_3dMedLib.training.ablation --packs TRAIN --test-packs VAL UNSEEN --output DIR
 
-First the common start is trained and evaluated, then every arm from it, `--processes` at a time, one on each GPU. Each
-finished run appends its objects to `results.jsonl`; the same command again goes on with the runs that are not there, so
-that it can be spread over many short sessions. `ablation_table` makes the tables of it.
+First the common start is trained and evaluated, then every arm from it, `--processes` at a time; two on each GPU gain,
+since one captures graphs or evaluates, for which it needs the host most, while the other trains. Each finished run
+appends its objects to `results.jsonl`; the same command again goes on with the runs that are not there, so that it can
+be spread over many short sessions. `ablation_table` makes the tables of it.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import json
 import os
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -69,6 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     options.output.mkdir(parents=True, exist_ok=True)
     arms = [arm for arm in ARMS if not options.arms or arm.name in options.arms]
+    if options.usual_trial:
+        arms = [replace(arm, trials=arm.trials[:1]) for arm in arms]
     bench = None
     budget = read_budget(options.start or options.output)
     if budget is None:
@@ -148,7 +151,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--arms", nargs="*", choices=[arm.name for arm in ARMS], help="default: all")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--cases-per-dataset", type=int, default=6)
-    parser.add_argument("--processes", type=int, default=1, help="runs at a time, one on each GPU")
+    parser.add_argument("--processes", type=int, default=1, help="runs at a time; the GPUs are dealt out to them")
+    parser.add_argument("--usual-trial", action="store_true", help="one box, the bracketed policy: no memory policies")
     parser.add_argument("--minutes", type=float, default=1e6, help="start no run that would not end within")
     parser.add_argument("--fit-minutes", type=float, help="give every arm as many steps as let all runs end within")
     parser.add_argument("--device", default="auto")

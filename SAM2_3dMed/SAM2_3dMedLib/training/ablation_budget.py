@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import torch
+
 from ..propagation.step_runner import StepMode
 from .ablation_arms import AblationRow, Arm, Cost
 from .ablation_bench import TRIAL_STEPS, Bench
@@ -22,7 +24,9 @@ _MARGIN = 0.92  # share of the time that is planned for: the last runs of all pr
 
 @dataclass(frozen=True)
 class Measured:
-    """Seconds that parts of a run took: one step, everything else of its training, one evaluation by one trial."""
+    """Seconds that parts of a run take: one step (as often as processes share a GPU, which is the worst case),
+    everything else of its training, one evaluation by one trial.
+    """
 
     step: float
     beside_steps: float
@@ -109,7 +113,8 @@ def prepare(bench: Bench, arms: Sequence[Arm], seeds: int, processes: int, fit_s
     cost = bench.trial_run()
     stage = bench.base.stages[-1]
     beside = cost.train_seconds - (stage.scenarios + TRIAL_STEPS) * cost.step_seconds
-    measured = Measured(cost.step_seconds, max(0.0, beside), trial_seconds)
+    sharing = -(-processes // max(1, torch.cuda.device_count())) if bench.device.type == "cuda" else 1
+    measured = Measured(cost.step_seconds * sharing, max(0.0, beside), trial_seconds)
     steps = fitted_steps(measured, arms, seeds, processes, fit_seconds)
     return Prepared(Budget(steps, mode.value, measured, direct, static), rows)
 

@@ -13,6 +13,7 @@ from .ablation_arms import AblationRow, Cost
 from .evaluation.bootstrap import mean_interval
 from .packed_evaluation import PackedResult
 
+FEWEST_SEEDS = 3  # of which a gain may be called clear
 # One object of one run: what two rows must share to be compared.
 _Place = tuple[int, str, str, str]
 
@@ -31,18 +32,25 @@ class Gain:
     """A difference of mean Dice to other rows of the same objects and seeds.
 
     Attributes:
+        seeds: how many there are.
         spread: standard deviation over seeds of the seeds' mean gains; None with a single seed.
         interval: 95 % bootstrap interval of the mean gain over cases, each object's gain averaged over seeds.
     """
 
     mean: float
+    seeds: int
     spread: float | None
     interval: tuple[float, float] | None
 
     @property
     def clear(self) -> bool:
-        """Whether the interval leaves out zero."""
-        return self.interval is not None and (self.interval[0] > 0 or self.interval[1] < 0)
+        """Whether neither the choice of cases nor that of seeds explains it: the interval leaves out zero, and the
+        mean of three seeds or more is more than two standard errors over them away from it.
+        """
+        if self.interval is None or self.spread is None or self.seeds < FEWEST_SEEDS:
+            return False
+        beyond_cases = self.interval[0] > 0 or self.interval[1] < 0
+        return beyond_cases and abs(self.mean) > 2 * self.spread / self.seeds**0.5
 
 
 @dataclass(frozen=True)
@@ -90,7 +98,7 @@ def gain(rows: Sequence[AblationRow], baseline: Sequence[AblationRow]) -> Gain |
     means = [statistics.fmean(values) for values in by_object.values()]
     cases = [place[:2] for place in by_object]
     seeds = [statistics.fmean(values) for values in by_seed.values()]
-    return Gain(statistics.fmean(seeds), spread(seeds), mean_interval(means, cases))
+    return Gain(statistics.fmean(seeds), len(seeds), spread(seeds), mean_interval(means, cases))
 
 
 def spread(values: Sequence[float]) -> float | None:

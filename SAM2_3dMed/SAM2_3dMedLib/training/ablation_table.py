@@ -2,7 +2,8 @@
 
     python -m SAM2_3dMedLib.training.ablation_table results.jsonl > tables.md
 
-A gain is printed with its spread over seeds and its 95 % bootstrap interval over cases, bold without zero in it.
+A gain is printed with its spread over seeds and its 95 % bootstrap interval over cases; bold where it is clear
+(`ablation_scores.Gain`).
 """
 
 from __future__ import annotations

@@ -72,6 +72,8 @@ class Recipe:
             not built at all.
         frozen: parts of the network that are not trained, by their dotted names, e.g. "image_encoder".
         unfrozen: parts within the frozen ones that are trained all the same, e.g. "image_encoder.neck".
+        parts_rate: the paper's parts learn at so many times the stage's rate; more than 1 where they are new and the
+            rest is pretrained.
         datasets: data sets of the packs to use; empty means all of them.
         precision: "bf16" (autocast) or "fp32".
         holdout: share of the cases of each larger data set that is kept for the validation, where none are given.
@@ -89,6 +91,7 @@ class Recipe:
     initial_skipped: tuple[str, ...] = ()
     frozen: tuple[str, ...] = ()
     unfrozen: tuple[str, ...] = ()
+    parts_rate: float = 1.0
     datasets: tuple[str, ...] = ()
     seed: int = 1
     precision: str = "bf16"
@@ -105,6 +108,8 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.precision not in ("bf16", "fp32"):
             raise RecipeError(f"precision must be 'bf16' or 'fp32', not '{self.precision}'.")
+        if self.parts_rate <= 0:
+            raise RecipeError(f"parts_rate must be above 0, not {self.parts_rate}.")
         if not self.stages:
             raise RecipeError("The recipe has no stages; give at least one.")
 

@@ -6,6 +6,7 @@ in float16 (nano: 45 MB instead of 180 MB); Adam's moments are left out and are 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -15,12 +16,14 @@ import torch
 
 from ..network.build import build_network
 from ..network.model import SAM23dMed
-from .initial import first_network, freeze
+from .initial import PART_MODULES, first_network, freeze
 from .random_states import Randomness
 from .recipe import Recipe, Stage, differing_entry, recipe_to_dict
 from .state_files import StateError, read_state, write_pieces, write_state
 
-__all__ = ["Progress", "StateError", "TrainState"]
+RATE = "rate"  # in the optimizer's groups: learning rate relative to the stage's
+
+__all__ = ["RATE", "Progress", "StateError", "TrainState"]
 
 
 @dataclass
@@ -172,14 +175,21 @@ class TrainState:
 
     def _new_optimizer(self) -> torch.optim.AdamW:
         freeze(self.network, self.recipe)
-        decayed, plain = [], []
+        groups: dict[tuple[bool, bool], list[torch.nn.Parameter]] = defaultdict(list)
         for name, parameter in self.network.named_parameters():
-            if not parameter.requires_grad:
-                continue
-            # Norms, biases and learned tokens are not pulled to zero.
-            (decayed if parameter.ndim > 1 and "embed" not in name and "token" not in name else plain).append(parameter)
-        groups = [{"params": decayed, "weight_decay": self.recipe.weight_decay}, {"params": plain, "weight_decay": 0.0}]
-        return torch.optim.AdamW(groups, lr=1e-4, betas=(0.9, 0.98), fused=self.device.type == "cuda")
+            if parameter.requires_grad:
+                # Norms, biases and learned tokens are not pulled to zero.
+                decays = parameter.ndim > 1 and "embed" not in name and "token" not in name
+                groups[decays, name.startswith(PART_MODULES)].append(parameter)
+        tables = [
+            {
+                "params": parameters,
+                "weight_decay": self.recipe.weight_decay if decays else 0.0,
+                RATE: self.recipe.parts_rate if part else 1.0,
+            }
+            for (decays, part), parameters in groups.items()
+        ]
+        return torch.optim.AdamW(tables, lr=1e-4, betas=(0.9, 0.98), fused=self.device.type == "cuda")
 
     def _moments(self) -> dict[str, dict[str, torch.Tensor]]:
         names = {parameter: name for name, parameter in self.network.named_parameters()}

@@ -21,7 +21,7 @@ from .losses import LossTerms
 from .recipe import Recipe, Stage
 from .run_log import FactSink, StageBar, say
 from .schedule import learning_rate, stage_progress
-from .state import TrainState
+from .state import RATE, TrainState
 from .store import CaseStore
 from .validation import quick_validation
 
@@ -116,7 +116,7 @@ class Trainer:
         done = stage_progress(stage, progress.stage_step, progress.stage_seconds)
         rate = learning_rate(stage, done, progress.stage_step, progress.rewarm)
         for group in state.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group[RATE]
         gradients.clear()
         total = torch.zeros((), device=self.device)
         for number in range(stage.accumulate):
@@ -261,6 +261,7 @@ class Trainer:
         progress = self.state.progress
         terms = {entry.name: float(getattr(outcome.terms, entry.name).detach()) for entry in fields(LossTerms)}
         memory = torch.cuda.max_memory_allocated(self.device) / 2**30 if self.device.type == "cuda" else 0.0
+        group = self.state.optimizer.param_groups[0]
         return {
             "step": progress.step,
             "stage": stage.name,
@@ -270,7 +271,7 @@ class Trainer:
             "prompted_iou": round(float(outcome.prompted_iou), 4),
             "tracked_iou": round(float(outcome.tracked_iou), 4),
             "score_accuracy": round(float(outcome.score_accuracy), 4),
-            "lr": self.state.optimizer.param_groups[0]["lr"],
+            "lr": group["lr"] / group[RATE],
             "images_per_second": round(images_per_second, 1),
             "skipped": progress.skipped,
             "gpu_gib": round(memory, 1),
