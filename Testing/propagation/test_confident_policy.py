@@ -85,7 +85,7 @@ def test_with_nothing_to_choose_and_no_doubt_it_is_the_bracketed_policy(passed: 
     ours = ConfidentMemoryPolicy().select(bank, position, direction, COUNT)
     usual = BracketedMemoryPolicy().select(bank, position, direction, COUNT)
     assert ours.fingerprint == usual.fingerprint
-    assert ConfidentMemoryPolicy().chains([3, 9], 0, 12) == BracketedMemoryPolicy().chains([3, 9], 0, 12)
+    assert ConfidentMemoryPolicy().chains([3, 9], (), 0, 12) == BracketedMemoryPolicy().chains([3, 9], (), 0, 12)
     assert ConfidentMemoryPolicy().reach([3, 9], 9, 40) == BracketedMemoryPolicy().reach([3, 9], 9, 40)
 
 

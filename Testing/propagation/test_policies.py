@@ -39,11 +39,9 @@ def test_sam2_in_reverse_counts_the_other_way() -> None:
 
 
 def test_bracketed_sees_the_prompts_on_both_sides_or_the_outermost() -> None:
-    policy = BracketedMemoryPolicy()
-
-    def conditioning(position: int, **changes: int) -> list[int]:
-        chosen = BracketedMemoryPolicy(**changes) if changes else policy
-        selection = chosen.select(_bank([3, 10, 20, 30]), position, 1, COUNT)
+    def conditioning(position: int, outer: int = 1) -> list[int]:
+        policy = BracketedMemoryPolicy(outer, anchor=False)
+        selection = policy.select(_bank([3, 10, 20, 30]), position, 1, COUNT)
         return sorted(entry.position for entry in selection.memories)
 
     assert conditioning(15) == [10, 20]
@@ -53,9 +51,21 @@ def test_bracketed_sees_the_prompts_on_both_sides_or_the_outermost() -> None:
     assert conditioning(1, outer=2) == [3, 10]
 
 
-@given(PROMPTED, st.integers(0, COUNT - 1), st.sampled_from([1, 2]))
-def test_reach_holds_every_slice_whose_prompted_memories_change(prompted: list[int], changed: int, outer: int) -> None:
-    policy = BracketedMemoryPolicy(outer)
+def test_bracketed_always_sees_the_slice_that_was_prompted_first() -> None:
+    def conditioning(position: int) -> list[int]:
+        selection = BracketedMemoryPolicy().select(_bank([20, 3, 10, 30]), position, 1, COUNT)
+        return [entry.position for entry in selection.memories]
+
+    assert conditioning(35) == [20, 30]
+    assert conditioning(5) == [20, 3, 10]
+    assert conditioning(15) == [10, 20], "once, where it brackets"
+
+
+@given(PROMPTED, st.integers(0, COUNT - 1), st.sampled_from([1, 2]), st.booleans())
+def test_reach_holds_every_slice_whose_prompted_memories_change(
+    prompted: list[int], changed: int, outer: int, anchor: bool
+) -> None:
+    policy = BracketedMemoryPolicy(outer, anchor)
     with_it = sorted({*prompted, changed})
     without = [at for at in with_it if at != changed]
     reach = policy.reach(with_it, changed, COUNT)
@@ -67,7 +77,7 @@ def test_reach_holds_every_slice_whose_prompted_memories_change(prompted: list[i
         new = {entry.position for entry in policy.select(_bank(with_it), position, 1, COUNT).memories}
         if old != new:
             assert position in reach
-    if outer == 1:
+    if outer == 1 and not (anchor and changed == with_it[0]):
         assert not set(reach) & set(without), "strictly between the prompted neighbors"
 
 
@@ -75,7 +85,7 @@ def test_reach_holds_every_slice_whose_prompted_memories_change(prompted: list[i
 @given(prompted=PROMPTED, ends=st.tuples(st.integers(0, COUNT - 1), st.integers(0, COUNT - 1)).map(sorted))
 def test_chains_reach_every_slice_of_the_range_once(policy, prompted: list[int], ends: list[int]) -> None:
     first, last = ends
-    chains = policy.chains(prompted, first, last)
+    chains = policy.chains(prompted, (), first, last)
     reached = [position for chain in chains for position in chain.positions]
     assert sorted(reached) == [at for at in range(first, last + 1) if at not in prompted]
     for chain in chains:
@@ -87,17 +97,36 @@ def test_chains_reach_every_slice_of_the_range_once(policy, prompted: list[int],
 
 @given(prompted=PROMPTED)
 def test_bracketed_goes_from_the_nearest_prompt_and_never_ends_between_two(prompted: list[int]) -> None:
-    for chain in BracketedMemoryPolicy().chains(prompted, 0, COUNT - 1):
+    for chain in BracketedMemoryPolicy().chains(prompted, (), 0, COUNT - 1):
         for position in chain.positions:
             assert abs(position - chain.key.origin) == min(abs(position - at) for at in prompted)
-    for steps in rounds(BracketedMemoryPolicy().chains(prompted, 0, COUNT - 1)):
+    for steps in rounds(BracketedMemoryPolicy().chains(prompted, (), 0, COUNT - 1)):
         for step in steps:
             between = prompted[0] < step.position < prompted[-1]
             assert step.may_end == (not between)
 
 
+@given(prompted=PROMPTED, data=st.data())
+def test_where_the_prompts_say_that_the_object_has_ended_nothing_lies_beyond(prompted: list[int], data) -> None:
+    absent = data.draw(st.sets(st.sampled_from(prompted)))
+    chains = BracketedMemoryPolicy().chains(prompted, absent, 0, COUNT - 1)
+    reached = {position: chain for chain in chains for position in chain.positions}
+    assert sorted(reached) == [at for at in range(COUNT) if at not in prompted]
+    for position, chain in reached.items():
+        sides = (
+            max((at for at in prompted if at < position), default=None),
+            min((at for at in prompted if at > position), default=None),
+        )
+        neighbors = [at for at in sides if at is not None]
+        shown = [at for at in neighbors if at not in absent]
+        assert chain.absent == (not shown)
+        if shown:
+            assert chain.key.origin in shown, "followed from where the object is, all the way to where it is not"
+            assert (chain.open_from == 0) == (len(shown) == 1)
+
+
 def test_steps_of_all_chains_take_turns_nearest_first() -> None:
-    steps = list(rounds(BracketedMemoryPolicy().chains([3, 9], 0, 12)))
+    steps = list(rounds(BracketedMemoryPolicy().chains([3, 9], (), 0, 12)))
     assert [[step.position for step in taken] for taken in steps] == [[4, 2, 10, 8], [5, 1, 11, 7], [6, 0, 12]]
     assert steps[0][0].chain.key == ChainKey(3, 1)
 

@@ -17,7 +17,7 @@ SOURCES = (
     *("propagation/checks.py", "propagation/prompting.py", "propagation/predictor.py", "propagation/views.py"),
     *("network/checkpoint.py", "weights/verify.py", "weights/manifest.py", "weights/download.py"),
 )
-NAMES = ("sentence", "text", "NOTHING_TO_SHOW")  # what a sentence is called before it is sent
+NAMES = ("sentence", "text", "NOTHING_TO_SHOW", "ENDED_HERE")  # what a sentence is called before it is sent
 ERRORS = {"EngineError": 1, "PromptError": 0, "CheckpointError": 0, "WeightsError": 0, "DeviceMemoryError": 0}
 # Said only to those who call the library themselves: Slicer's own code makes neither such prompts nor such files.
 NOT_SAID = (
@@ -45,11 +45,7 @@ def said_in(name: str) -> set[str]:
                 found.add(sentence_of(node.args[ERRORS[made]]))
             elif made in ("DeviceChoice", "Failed"):
                 found.update(sentence_of(argument) for argument in node.args[1:])
-        elif isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") in (
-            "sentence",
-            "text",
-            "NOTHING_TO_SHOW",
-        ):
+        elif isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") in NAMES:
             found.add(sentence_of(node.value))
         elif isinstance(node, ast.Return) and node.value is not None and name.endswith("devices.py"):
             found.add(f"CPU, 8 threads: {sentence_of(node.value)}." if sentence_of(node.value) else "")

@@ -8,7 +8,7 @@ are worth more than six nearly equal neighbors.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -41,6 +41,7 @@ class ConfidentMemoryPolicy:
     least_confidence: float = 0.5
     window: int = 12
     reads_memories: ClassVar[bool] = True
+    keeps_clicks: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.least_confidence <= 1.0:
@@ -48,8 +49,8 @@ class ConfidentMemoryPolicy:
         if self.window < RECENT_MEMORIES:
             raise ValueError(f"window must be at least {RECENT_MEMORIES}, not {self.window}.")
 
-    def chains(self, prompted: Sequence[int], first: int, last: int) -> list[Chain]:
-        return self._brackets.chains(prompted, first, last)
+    def chains(self, prompted: Sequence[int], absent: Collection[int], first: int, last: int) -> list[Chain]:
+        return self._brackets.chains(prompted, absent, first, last)
 
     def select(self, bank: MemoryBank, position: int, direction: int, slice_count: int) -> MemorySelection:
         kept = {at: entry for at, entry in bank.chain.items() if confidence_of(entry) >= self.least_confidence}

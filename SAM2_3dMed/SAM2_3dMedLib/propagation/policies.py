@@ -6,7 +6,7 @@ policies can be compared on equal terms.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
@@ -24,19 +24,31 @@ class MemoryPolicy(Protocol):
     Attributes:
         reads_memories: whether `select` looks into the memories and not only at where they are. Then each slice waits
             until the device has finished the ones before.
+        keeps_clicks: whether an answer that contradicts the clicks on its slice is replaced (`ClickAnswers`).
     """
 
     @property
     def reads_memories(self) -> bool: ...
 
-    def chains(self, prompted: Sequence[int], first: int, last: int) -> list[Chain]:
-        """By which chains the positions first..last are reached from the sorted prompted positions."""
+    @property
+    def keeps_clicks(self) -> bool: ...
+
+    def chains(self, prompted: Sequence[int], absent: Collection[int], first: int, last: int) -> list[Chain]:
+        """By which chains the positions first..last are reached from the sorted prompted positions.
+
+        Args:
+            absent: those of them on which, the prompts say, the object is not.
+        """
 
     def select(self, bank: MemoryBank, position: int, direction: int, slice_count: int) -> MemorySelection:
         """What the slice at `position` is decoded with when traveling in `direction`."""
 
     def reach(self, prompted: Sequence[int], changed: int, slice_count: int) -> range:
-        """Unprompted positions whose masks may change when the prompts at `changed` do (`prompted` holds it)."""
+        """Unprompted positions whose masks may change when the prompts at `changed` do.
+
+        Args:
+            prompted: in the order in which they were first prompted, `changed` among them.
+        """
 
 
 @dataclass(frozen=True)
@@ -48,8 +60,9 @@ class Sam2MemoryPolicy:
     """
 
     reads_memories: ClassVar[bool] = False
+    keeps_clicks: ClassVar[bool] = False
 
-    def chains(self, prompted: Sequence[int], first: int, last: int) -> list[Chain]:
+    def chains(self, prompted: Sequence[int], absent: Collection[int], first: int, last: int) -> list[Chain]:
         return sam2_chains(prompted, first, last)
 
     def select(self, bank: MemoryBank, position: int, direction: int, slice_count: int) -> MemorySelection:
@@ -61,27 +74,38 @@ class Sam2MemoryPolicy:
 
 @dataclass(frozen=True)
 class BracketedMemoryPolicy:
-    """The prompted slices that bracket a position, and the last six of its chain.
+    """The prompted slices that bracket a position, the one that was prompted first, and the last six of its chain.
 
     Ours: a correction then reaches only the slices between its prompted neighbors, or to the end of the volume where it
     has none, so that work the user has finished stays as it is and little is computed again.
 
+    The first prompt, mostly a box where the object is clearest, says more than a click at its end: without it the
+    slices beyond a correction were followed from that alone (docs/evaluation.md, Corrections).
+
     Attributes:
+        anchor: whether the slice that was prompted first is always seen.
         outer: how many conditioning memories a slice beyond the outermost prompt sees. With 1 the reach above is
             strict; with 2 such slices also see the second prompted slice, and a correction there reaches them.
     """
 
     outer: int = 1
+    anchor: bool = True
+    keeps_clicks: bool = True
     reads_memories: ClassVar[bool] = False
 
-    def chains(self, prompted: Sequence[int], first: int, last: int) -> list[Chain]:
-        return bracketed_chains(prompted, first, last)
+    def chains(self, prompted: Sequence[int], absent: Collection[int], first: int, last: int) -> list[Chain]:
+        return bracketed_chains(prompted, absent, first, last)
 
     def select(self, bank: MemoryBank, position: int, direction: int, slice_count: int) -> MemorySelection:
         chosen = self._brackets(sorted(bank.conditioning), position)
+        first = next(iter(bank.conditioning), None)
+        if self.anchor and first is not None and first not in chosen:
+            chosen = [first, *chosen]
         return _sam2_selection(bank, chosen, position, direction, slice_count)
 
     def reach(self, prompted: Sequence[int], changed: int, slice_count: int) -> range:
+        if self.anchor and changed == prompted[0]:
+            return range(slice_count)
         below = sorted(position for position in prompted if position < changed)
         above = sorted(position for position in prompted if position > changed)
         # A slice above the highest prompt sees the `outer` highest ones: `changed` is among them if fewer lie above it.

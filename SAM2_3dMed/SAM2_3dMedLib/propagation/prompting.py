@@ -9,6 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from ..volume.planes import SliceAxis
+from .click_answers import ClickAnswers
 from .cross_axis import implied_by_mask, implied_by_point
 from .errors import PromptError
 from .memory_bank import MemoryBank, MemorySelection
@@ -27,6 +28,7 @@ class Prompting:
         self._decoder = decoder
         self._store = store
         self._policy = policy
+        self._answers = ClickAnswers(decoder) if policy.keeps_clicks else decoder
 
     def place(self, state: ObjectState, prompt: Prompt) -> ObjectState:
         """Put a prompt on its slice; one on another axis is answered there and handed over as the points it implies.
@@ -119,7 +121,7 @@ class Prompting:
             previous = earlier if entry.result is None else entry.result.logits
             result = None
             if selection is not None or previous is not None or _says_where(prompts):
-                result = self._decoder.answer(axis, position, prompts, previous, selection)
+                result = self._answers.answer(axis, position, prompts, previous, selection)
             entry = replace(entry, answered=answered, result=result or entry.result)
         return entry
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -23,6 +24,23 @@ from .state import SliceResult
 
 # SAM2VideoPredictor clamps earlier logits before it gives them back to the decoder.
 _PREVIOUS_LIMIT = 32.0
+# Object score (logit) at which the object counts as there: 0.5 and more.
+_PRESENT = 1e-3
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A mask that a slice could be answered with.
+
+    Attributes:
+        mask: array orientation.
+        iou: predicted.
+        finish: the result that it makes, memory and all.
+    """
+
+    mask: np.ndarray
+    iou: float
+    finish: Callable[[], SliceResult]
 
 
 class SliceDecoder:
@@ -51,27 +69,76 @@ class SliceDecoder:
             previous: [1, 1, S/4, S/4] logits that stood on the slice before the last prompt.
             selection: memories of other slices; None for a slice on its own.
         """
-        features = self._store.features(axis, position)
-        plane = self._store.plane(axis)
         last = prompts[-1]
         if isinstance(last, MaskPrompt):
-            canonical = plane.to_canonical(last.mask)
+            return self.given(axis, position, last.mask)
+        features, plane = self._store.features(axis, position), self._store.plane(axis)
+        conditioned = self._predictor.run(lambda: self._condition(features, selection))
+        decode = self._decoding(plane, features, prompts, previous, conditioned)
+        return self._result(plane, features, decode, prompted=True)
 
-            def given() -> MaskDecoding:
-                return self._network.mask_as_output(
-                    features.embedding, features, self._predictor.resize_mask(canonical)
-                )
+    def given(self, axis: SliceAxis, position: int, mask: np.ndarray) -> SliceResult:
+        """A mask in array orientation as the answer itself (SAM2's `_use_mask_as_output`)."""
+        features, plane = self._store.features(axis, position), self._store.plane(axis)
+        canonical = plane.to_canonical(mask)
 
-            return self._result(plane, features, given, prompted=True, mask=PackedMask.of(last.mask))
+        def step() -> MaskDecoding:
+            return self._network.mask_as_output(features.embedding, features, self._predictor.resize_mask(canonical))
+
+        return self._result(plane, features, step, prompted=True, mask=PackedMask.of(mask))
+
+    def candidates(
+        self,
+        axis: SliceAxis,
+        position: int,
+        prompts: Sequence[Prompt],
+        earlier: Sequence[Tensor | None],
+        selection: MemorySelection | None,
+    ) -> list[Candidate]:
+        """What `answer` could have answered as well, whether or not the object is thought there: from each of some
+        `earlier` logits (None: without any) three masks and one.
+        """
+        features, plane = self._store.features(axis, position), self._store.plane(axis)
+        conditioned = self._predictor.run(lambda: self._condition(features, selection))
+        found = []
+        for previous in earlier:
+            for multimask in (True, False):
+                decode = self._decoding(plane, features, prompts, previous, conditioned, multimask)
+                decoding = self._predictor.run(decode)
+                present = decoding.object_score.clamp(min=_PRESENT)  # the user says so
+                for number in range(decoding.candidates.shape[1]):
+                    logits, iou = decoding.candidates[:, number : number + 1], decoding.candidate_ious[:, number]
+                    chosen = replace(decoding, logits=logits, iou=iou, object_score=present)
+                    finish = partial(self._result, plane, features, lambda chosen=chosen: chosen, prompted=True)
+                    found.append(Candidate(self.mask_of(axis, logits), float(iou[0]), finish))
+        return found
+
+    def mask_of(self, axis: SliceAxis, logits: Tensor) -> np.ndarray:
+        """A slice's mask in array orientation from its logits [1, 1, S/4, S/4] on any device."""
+        plane = self._store.plane(axis)
+        with self._predictor.running():
+            picture = self._predictor.masks_at_slice_size(logits.to(self._predictor.device), plane.shape)[0]
+            return plane.restore(picture.cpu().numpy())
+
+    def _decoding(
+        self,
+        plane: SlicePlane,
+        features: SliceFeatures,
+        prompts: Sequence[Prompt],
+        previous: Tensor | None,
+        conditioned: Tensor,
+        multimask: bool | None = None,
+    ) -> Callable[[], MaskDecoding]:
+        """A step that decodes prompts; `multimask` None: SAM2's rule."""
         points, labels = self._points(plane, prompts)
 
         def decode() -> MaskDecoding:
             mask_prompt = None
             if previous is not None:
                 mask_prompt = previous.to(self._predictor.device).clamp(-_PREVIOUS_LIMIT, _PREVIOUS_LIMIT)
-            return self._network.decode(self._condition(features, selection), features, points, labels, mask_prompt)
+            return self._network.decode(conditioned, features, points, labels, mask_prompt, multimask)
 
-        return self._result(plane, features, decode, prompted=True)
+        return decode
 
     def track(
         self,

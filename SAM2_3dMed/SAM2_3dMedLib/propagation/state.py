@@ -108,12 +108,20 @@ class ObjectState:
 
     @property
     def conditioning(self) -> dict[int, SliceMemory]:
-        """Memories of the prompted slices that have an answer."""
-        return {
+        """Memories of the prompted slices that have an answer, those that show the object first."""
+        known = {
             position: entry.result.memory
             for position, entry in self.prompted.items()
             if entry.result is not None and entry.result.memory is not None
         }
+        absent = self.absent
+        return known if not absent else {at: known[at] for at in sorted(known, key=lambda at: at in absent)}
+
+    @property
+    def absent(self) -> frozenset[int]:
+        """Prompted positions whose prompts say that the object is not there."""
+        answered = ((position, entry.result) for position, entry in self.prompted.items())
+        return frozenset(at for at, result in answered if result is not None and result.mask.area == 0)
 
     @property
     def pending(self) -> list[int]:

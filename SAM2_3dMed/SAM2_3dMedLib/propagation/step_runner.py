@@ -19,9 +19,9 @@ from .projected_memories import DevicePointers, ProjectedMemories
 from .tracking_graph import GraphedStep
 from .tracking_step import StepInputs, StepOutputs, TrackingStep
 
-# Two prompted slices, one at each side, and the chain's last six; with them the pointers of both and of fifteen more.
-_USUAL_MEMORIES = 2 + RECENT_MEMORIES
-_USUAL_POINTERS = 2 + MAX_POINTERS - 1
+# The slice prompted first, one at each side, and the chain's last six; the pointers of all three and of fifteen more.
+_USUAL_MEMORIES = 3 + RECENT_MEMORIES
+_USUAL_POINTERS = 3 + MAX_POINTERS - 1
 # Two chains of 7 memories of tiny at 1024 px take 240 MB.
 _MEMORY_BYTES = 512 << 20
 

@@ -59,10 +59,18 @@ class Tracker:
             rule: when a chain has left the object.
             cancel: checked before each slice.
         """
-        chains = self._policy.chains(sorted(state.conditioning), *span)
-        course = Course(self._means, state, [self._run(state, chain, span, rule) for chain in chains])
-        total, done = course.total, 0
+        chains = self._policy.chains(sorted(state.conditioning), state.absent, *span)
+        followed = [chain for chain in chains if not chain.absent]
+        course = Course(self._means, state, [self._run(state, chain, span, rule) for chain in followed])
+        beyond = [chain for chain in chains if chain.absent]
+        done = sum(len(chain.positions) for chain in beyond)
+        total = course.total + done
+        emptied: dict[int, SliceResult] = {}
+        for chain in beyond:
+            emptied |= self._emptied(state, chain.positions, chain.key)
         try:
+            if emptied:
+                yield Progress(emptied, done, total)
             while not _cancelled(cancel) and (reached := course.next_round()) is not None:
                 for entry in reached:
                     if _cancelled(cancel):

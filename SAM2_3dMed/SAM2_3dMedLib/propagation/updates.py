@@ -39,7 +39,7 @@ class SliceUpdate:
 
 @dataclass(frozen=True, eq=False)
 class SlicePreview(SliceUpdate):
-    """The answer to a prompt on its own slice. `note`: a sentence when there is nothing to show yet, else empty."""
+    """The answer to a prompt on its own slice. `note`: a sentence when nothing is shown, else empty."""
 
     note: str = ""
 

@@ -6,11 +6,13 @@ import numpy as np
 from torch import Tensor
 
 from ..volume.planes import SliceAxis
+from .prompts import PointPrompt
 from .slice_features import SliceFeatureStore
 from .state import ObjectState, PlaneKey
 from .updates import Fields, SlicePreview, SliceUpdate
 
 NOTHING_TO_SHOW = "The negative point is kept; give a positive point or a box to show where the object is."
+ENDED_HERE = "The object is taken to have ended before this slice; a positive point here says that it goes on."
 
 
 def update_of(
@@ -45,7 +47,11 @@ def slice_preview(
     """The answer on a prompted slice along the object's axis."""
     update = update_of(object_id, state, before, position, store)
     entry = state.prompted.get(position)
-    note = NOTHING_TO_SHOW if entry is not None and entry.result is None else ""
+    note = ""
+    if entry is not None and entry.result is None:
+        note = NOTHING_TO_SHOW
+    elif entry is not None and position in state.absent and isinstance(entry.prompts[-1], PointPrompt):
+        note = ENDED_HERE
     return SlicePreview(**vars(update), note=note)
 
 
