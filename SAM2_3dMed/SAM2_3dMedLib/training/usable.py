@@ -51,7 +51,7 @@ def each_usable(
         try:
             return work(case)
         except UnusableCaseError as error:
-            return Unusable(case, str(error))
+            return Unusable(case, str(error).rstrip("."))
         finally:
             done()
 
