@@ -1,6 +1,8 @@
 """The ablation: a common start, equal budgets, runs that are done once, packs that are evaluated as their files."""
 
 import json
+import queue
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from SAM2_3dMedLib.network.config import Parts
 from SAM2_3dMedLib.propagation.predictor import SlicePredictor
 from SAM2_3dMedLib.propagation.session import VolumeSession
 from SAM2_3dMedLib.training import ablation
-from SAM2_3dMedLib.training.ablation import RECIPE, finished_runs, main
+from SAM2_3dMedLib.training.ablation import RECIPE, finished_runs, main, parser
 from SAM2_3dMedLib.training.ablation_arms import ARMS, START, arm_recipe, start_recipe
 from SAM2_3dMedLib.training.ablation_budget import (
     FEWEST_STEPS,
@@ -25,6 +27,7 @@ from SAM2_3dMedLib.training.ablation_budget import (
 )
 from SAM2_3dMedLib.training.ablation_scores import read_rows
 from SAM2_3dMedLib.training.ablation_table import page
+from SAM2_3dMedLib.training.ablation_workers import Failed, Job, work
 from SAM2_3dMedLib.training.case_reading import read_case
 from SAM2_3dMedLib.training.data_layouts import LabeledCase
 from SAM2_3dMedLib.training.metrics import dice
@@ -127,7 +130,7 @@ def test_runs_are_done_once_and_go_on(packs, small, tmp_path, capsys):
     assert "| plain SAM2 | 3 | confident |" in page(rows)
 
 
-def test_processes_share_the_runs_and_a_failed_one_is_told(packs, small, tmp_path, capsys):
+def test_processes_share_the_runs(packs, small, tmp_path, capsys):
     given = _given(tmp_path, packs, small, "--arms", "BD", "all, D = 3")
     assert main([*given, "--only-start"]) == 0
     assert finished_runs(tmp_path / ablation.RESULTS_FILE) == {(START, 0)}
@@ -135,12 +138,21 @@ def test_processes_share_the_runs_and_a_failed_one_is_told(packs, small, tmp_pat
     assert "2 runs are left" in capsys.readouterr().out
     assert main([*given, "--processes", "2"]) == 0
     assert finished_runs(tmp_path / ablation.RESULTS_FILE) == {(START, 0), ("BD", 1), ("all, D = 3", 1)}
+
+
+def test_a_process_tells_of_failed_runs_and_takes_no_third_after_two_in_a_row(packs, small, tmp_path):
+    """An error of CUDA leaves a process of no use: it must not take all the others' runs as well."""
     (tmp_path / "start.safetensors").write_bytes(b"broken")
-    assert main([*given[:-2], "BD + fusion", "--processes", "2"]) == 1
-    told = capsys.readouterr().out
-    assert "BD + fusion, seed 1: Traceback" in told
-    assert "CheckpointError" in told
-    assert "1 runs are left" in told
+    options = parser().parse_args(_given(tmp_path, packs, small))
+    jobs, answers = queue.Queue(), queue.Queue()
+    for job in (*(Job(ARMS[4], seed) for seed in (1, 2, 3)), None):
+        jobs.put(job)
+    work(0, options, Budget(None, "direct"), time.time() + 1e6, jobs, answers)
+    told = [answers.get_nowait() for _ in range(answers.qsize())]
+    assert [type(answer) for answer in told] == [Failed, Failed]
+    assert "BD, seed 2: Traceback" in told[1].text
+    assert "CheckpointError" in told[1].text
+    assert jobs.get_nowait().seed == 3
 
 
 def test_a_budget_is_kept_and_ends_within_the_time(tmp_path):

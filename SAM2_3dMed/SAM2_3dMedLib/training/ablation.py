@@ -67,7 +67,7 @@ def open_bench(options: argparse.Namespace, number: int = 0) -> Bench:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry of `python -m SAM2_3dMedLib.training.ablation`. Exit code 1 when a run failed."""
     began = time.time()
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     options.output.mkdir(parents=True, exist_ok=True)
     arms = [arm for arm in ARMS if not options.arms or arm.name in options.arms]
     if options.usual_trial:
@@ -134,7 +134,8 @@ def _append(path: Path, tables: Iterable[dict]) -> None:
         stream.write(text)
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """Of the command line."""
     parser = argparse.ArgumentParser(description="Train and evaluate the arms of the ablation.")
     parser.add_argument("--packs", type=Path, required=True, help="folder of packs to train on")
     parser.add_argument(

@@ -28,7 +28,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class _Failed:
+class Failed:
     """A run has ended by an error; no process takes it up again."""
 
     text: str
@@ -58,7 +58,7 @@ class Workers:
             self._jobs.put(job)
         self._processes: list[BaseProcess] = [
             context.Process(
-                target=_work, args=(number, options, budget, deadline, self._jobs, self._answers), daemon=True
+                target=work, args=(number, options, budget, deadline, self._jobs, self._answers), daemon=True
             )
             for number in range(options.processes)
         ]
@@ -75,7 +75,7 @@ class Workers:
                 if living:
                     continue
                 break
-            if isinstance(answer, _Failed):
+            if isinstance(answer, Failed):
                 self.failures.append(answer.text)
                 continue
             self.left = [job for job in self.left if (job.arm.name, job.seed) != (answer.arm, answer.seed)]
@@ -84,7 +84,7 @@ class Workers:
         self.failures += [f"Process {n} ended with exit code {code}." for n, code in enumerate(codes) if code]
 
 
-def _work(
+def work(
     number: int,
     options: argparse.Namespace,
     budget: Budget,
@@ -92,6 +92,12 @@ def _work(
     jobs: multiprocessing.Queue,
     answers: multiprocessing.Queue,
 ) -> None:
+    """Take jobs until there is a None, the time is up, or two in a row have failed; put `ArmRun` or `Failed` for each.
+
+    Args:
+        number: of the process.
+        deadline: `time.time`; no run is started that would not end before.
+    """
     from .ablation import open_bench
 
     bench: Bench | None = None
@@ -105,7 +111,7 @@ def _work(
             run = bench.run(job.arm, job.seed, budget.steps, budget.mode)
         except Exception:
             failed += 1
-            answers.put(_Failed(f"Process {number}, {job.arm.name}, seed {job.seed}: {traceback.format_exc()}"))
+            answers.put(Failed(f"Process {number}, {job.arm.name}, seed {job.seed}: {traceback.format_exc()}"))
         else:
             longest, failed = max(longest, run.seconds), 0
             answers.put(run)
