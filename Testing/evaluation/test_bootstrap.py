@@ -1,7 +1,8 @@
 """Intervals against resampling written out, and against how often they hold the truth."""
 
 import numpy as np
-from SAM2_3dMedLib.training.evaluation.bootstrap import LEVEL, RESAMPLES, SEED, median_interval
+import pytest
+from SAM2_3dMedLib.training.bootstrap import LEVEL, RESAMPLES, SEED, mean_interval, median_interval
 
 
 def written_out(values: dict[str, list[float]]) -> tuple[float, float]:
@@ -49,3 +50,16 @@ def test_intervals_hold_the_true_median_about_as_often_as_they_say():
 def test_one_case_says_nothing_about_others():
     assert median_interval([0.4, 0.5, 0.9], ["a", "a", "a"]) is None
     assert median_interval([0.7, 0.7], ["a", "b"]) == (0.7, 0.7)
+
+
+def test_the_interval_of_a_mean_draws_whole_cases():
+    values, cases = [0.0, 0.0, 0.0, 1.0], ["a", "a", "a", "b"]
+    low, high = mean_interval(values, cases)
+    assert (low, high) == (0.0, 1.0), "three rows of one case are no three cases"
+    assert mean_interval(values[::-1], cases[::-1]) == (low, high)
+    assert mean_interval([0.2, 0.4], ["a", "a"]) is None
+    rng = np.random.default_rng(0)
+    many = rng.normal(0.5, 0.1, 400)
+    low, high = mean_interval(many, list(range(400)))
+    assert low < many.mean() < high
+    assert high - low == pytest.approx(2 * 1.96 * 0.1 / 400**0.5, rel=0.15)

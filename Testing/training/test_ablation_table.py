@@ -1,6 +1,9 @@
 """The tables of an ablation: paired gains, their spread over seeds and their interval over cases."""
 
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +12,7 @@ from SAM2_3dMedLib.training.ablation_scores import Gain, gain, score
 from SAM2_3dMedLib.training.ablation_table import arms_table, memory_table, page
 from SAM2_3dMedLib.training.packed_evaluation import PackedResult
 
+PACKAGE = Path(__file__).parents[2] / "SAM2_3dMed"
 COST = Cost(train_seconds=60.0, step_seconds=0.2, parameters=10_600_000, trained_parameters=4_400_000, gpu_gib=20.0)
 
 
@@ -80,3 +84,14 @@ def test_the_page_has_every_split_and_data_set():
     assert "| plain SAM2 | 0.600 | 0.300 |" in text
     assert "| all | +0.150 | +0.075 |" in text
     assert "| all | 0.200 | 60 | 10.60 | 4.40 | 20.0 |" in text
+
+
+def test_a_training_machine_needs_neither_simpleitk_nor_what_the_command_line_needs():
+    """Packs are made where the volumes are; torch, scipy, Pillow and MONAI are on both machines."""
+    blocked = "; ".join(f"sys.modules[{name!r}] = None" for name in ("SimpleITK", "rich", "typer", "matplotlib"))
+    modules = ", ".join(
+        f"SAM2_3dMedLib.training.{name}" for name in ("ablation", "ablation_table", "throughput", "loop")
+    )
+    script = f"import sys; {blocked}; import {modules}"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300, cwd=PACKAGE)
+    assert done.returncode == 0, done.stderr[-800:]

@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.progress import track
 
 from ..propagation.policy_choice import PolicyChoice
+from ..training.bootstrap import RESAMPLES
 from ..training.evaluation import EvaluationCase, EvaluationError, EvaluationProcesses, join_evaluation, read_cases
-from ..training.evaluation.bootstrap import RESAMPLES
 from ..training.protocols import Protocol
 from ..weights.manifest import resolve_weights
 from ..weights.verify import sha256_of

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .ablation_arms import AblationRow, Cost
-from .evaluation.bootstrap import mean_interval
+from .bootstrap import mean_interval
 from .packed_evaluation import PackedResult
 
 FEWEST_SEEDS = 3  # of which a gain may be called clear

@@ -1,6 +1,6 @@
 """Evaluation of a model on labeled volumes: every labeled object, simulated prompts, one result a row of a table."""
 
-from .bootstrap import median_interval
+from ..bootstrap import median_interval
 from .cases import EvaluationCase, EvaluationError, read_cases
 from .objects import ObjectEvaluation, evaluate_case
 from .processes import EvaluationProcesses, join_evaluation
