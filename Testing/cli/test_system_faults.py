@@ -7,8 +7,10 @@ import sys
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 import SAM2_3dMedLib
+import torch
 
 from .evaluation_data import write_balls
 
@@ -123,4 +125,25 @@ def test_a_disk_without_room_is_one_sentence_and_leaves_nothing(cli, ct, weights
     assert ended.code == 2, ended.err
     assert "was not written" in ended.err.splitlines()[-1]
     assert "Traceback" not in ended.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def _numpy_without_memory(*_, **__) -> None:
+    np.empty((1 << 40, 1 << 18))
+
+
+def _torch_without_memory(*_, **__) -> None:
+    torch.empty(1 << 45, dtype=torch.uint8)
+
+
+def _card_without_memory(*_, **__) -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+
+@pytest.mark.parametrize("fail", [_numpy_without_memory, _torch_without_memory, _card_without_memory])
+def test_memory_that_runs_out_is_one_sentence(cli, ct, weights, tmp_path, monkeypatch, fail):
+    monkeypatch.setattr("SAM2_3dMedLib.commands.segment.VolumeSession", fail)
+    ended = cli("segment", ct, "--weights", weights, "--output", tmp_path / "x.seg.nrrd", "--box", BOX)
+    assert ended.code == 2
+    assert "is too small for this" in ended.err.splitlines()[-1]
     assert list(tmp_path.iterdir()) == []
