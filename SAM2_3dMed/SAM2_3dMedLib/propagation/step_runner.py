@@ -22,6 +22,9 @@ from .tracking_step import StepInputs, StepOutputs, TrackingStep
 # The slice prompted first, one at each side, and the chain's last six; the pointers of all three and of fifteen more.
 _USUAL_MEMORIES = 3 + RECENT_MEMORIES
 _USUAL_POINTERS = 3 + MAX_POINTERS - 1
+# How many prompted slices are seen, and how many of them lie behind: beyond the first prompt, between it and a
+# correction, beyond the correction.
+_USUAL_PROMPTED = ((1, 1), (2, 1), (2, 2))
 # Two chains of 7 memories of tiny at 1024 px take 240 MB.
 _MEMORY_BYTES = 512 << 20
 
@@ -111,7 +114,7 @@ class StepRunner:
         return TrackedBatch(outputs, versions)
 
     def warm_up(self, features: SliceFeatures, batch: int) -> Iterator[None]:
-        """Capture the graphs of a propagation from one prompted slice or between two, for up to `batch` slices at once.
+        """Capture the graphs of a propagation and of one correction, for up to `batch` slices at once.
 
         One graph a step of the iterator, some 25 ms each: whoever takes the steps can stop between them. Without graphs
         there is nothing to do.
@@ -121,14 +124,18 @@ class StepRunner:
         """
         if self._graphed is None:
             return
-        for size, prompted, passed in itertools.product(range(batch, 0, -1), (1, 2), range(MAX_POINTERS)):
-            memories, pointers = prompted + min(passed, RECENT_MEMORIES), 1 + passed
-            tokens = memories * self._reader.memory_tokens + pointers * self._reader.pointer_tokens
+        for size, tokens in itertools.product(range(batch, 0, -1), dict.fromkeys(self._usual_tokens())):
             buffers = self._buffers_for(tokens, [features] * size)
             held = buffers.hold([features] * size)
             inputs = StepInputs(held, buffers.keys[:, :, :tokens].zero_(), buffers.values[:, :, :tokens].zero_())
             self._graphed.prepare((size, tokens), inputs)
             yield
+
+    def _usual_tokens(self) -> Iterator[int]:
+        reader = self._reader
+        for (prompted, past), passed in itertools.product(_USUAL_PROMPTED, range(MAX_POINTERS)):
+            memories, pointers = prompted + min(passed, RECENT_MEMORIES), past + passed
+            yield memories * reader.memory_tokens + pointers * reader.pointer_tokens
 
     def forget_memories(self) -> None:
         """Give back the memories of slices, as when their session ends; what others need is projected again."""
