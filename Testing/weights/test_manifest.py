@@ -79,7 +79,12 @@ def test_damaged_copy_is_refused_wherever_it_lies(installed, tmp_path):
 
 @pytest.mark.parametrize(
     ("given", "said"),
-    [("no-such-model", "choose one of"), ("missing.safetensors", "does not exist"), (".", "is a folder")],
+    [
+        ("no-such-model", "choose one of"),
+        ("gone.safetensors", "does not exist"),
+        (".", "is a folder"),
+        ("", "is empty"),
+    ],
 )
 def test_unusable_choice_says_what_to_do(installed, given, said):
     with pytest.raises(WeightsError, match=said):

@@ -185,6 +185,8 @@ def resolve_weights(name_or_path: str | Path | None = None) -> tuple[Path, str |
         entry = manifest.entry(manifest.default)
         return _existing(entry), entry.sha256
     text = str(name_or_path)
+    if not text.strip():  # as a path, the current folder
+        raise WeightsError("The name of the weights is empty; give a name of `sam2-3dmed models list`, or a file.")
     path = Path(text).expanduser()
     if path.is_file():
         known = manifest.by_file(path.name)
