@@ -195,6 +195,17 @@ def test_a_grid_that_is_none_is_not_called_a_damaged_file(tmp_path: Path, croppe
     assert "zero spacing" in refused(tmp_path / "v.mha")
     (tmp_path / "v.mha").write_bytes(re.sub(rb"TransformMatrix = .*", b"TransformMatrix = 1 0 0 1 0 0 0 0 1", stored))
     assert "parallel axes" in refused(tmp_path / "v.mha")
+    (tmp_path / "v.mha").write_bytes(re.sub(rb"Offset = \S+", b"Offset = nan", stored, count=1))
+    assert "no finite numbers" in refused(tmp_path / "v.mha")
+
+
+def test_a_sheared_grid_is_refused_in_every_format(tmp_path: Path, cropped: np.ndarray) -> None:
+    """A result in NIfTI would lie on another grid, without a word."""
+    sitk.WriteImage(image_of(cropped, np.eye(3)), str(tmp_path / "v.nrrd"))
+    stored = (tmp_path / "v.nrrd").read_bytes()
+    sheared = re.sub(rb"space directions: .*", b"space directions: (0.8,0,0) (0.4,1.25,0) (0,0,3.5)", stored, count=1)
+    (tmp_path / "v.nrrd").write_bytes(sheared)
+    assert "not at right angles; resample it" in refused(tmp_path / "v.nrrd")
 
 
 def test_an_empty_name_is_not_the_current_folder() -> None:

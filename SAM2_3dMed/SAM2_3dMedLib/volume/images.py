@@ -22,11 +22,14 @@ from .integrity import check_header, check_packed_size, check_whole_file, has_fi
 from .intensity import Window
 from .itk_quiet import itk_errors, reason
 from .label_maps import SegmentInfo, check_path_text, write_label_map
-from .meta_image import check_packed_voxels
+from .meta_image import check_meta_image
 
 __all__ = ["SegmentInfo", "Volume", "VolumeError", "read_volume", "write_label_map"]
 
 _NO_FINITE_VALUE = "holds no finite value (all NaN or infinite); choose another image."
+# Neither NIfTI nor Slicer keeps such a grid: a result would lie elsewhere than the image.
+_SHEARED = "'{}' has axes that are not at right angles; resample it on a rectangular grid first."
+_RIGHT_ANGLE = 0.01  # cosine; headers are rounded
 _COPIES = 2  # SimpleITK's image and the array, for a moment side by side
 _READABLE = "NIfTI, NRRD, MHA or MHD file, or a folder of DICOM slices"
 
@@ -97,7 +100,7 @@ def read_volume(path: str | os.PathLike[str]) -> Volume:
     _check_header(reader, f"'{source.name}'")
     check_packed_size(source, _promised_bytes(reader))
     check_whole_file(source)
-    check_packed_voxels(source, _promised_bytes(reader))
+    check_meta_image(source, _promised_bytes(reader))
     image = _execute(reader, source)
     if not sitk.GetArrayViewFromImage(image).any() and not has_finite_values(source):
         raise VolumeError(f"'{source.name}' {_NO_FINITE_VALUE}")
@@ -128,9 +131,7 @@ def _header(path: Path) -> sitk.ImageFileReader:
         if path.stat().st_size == 0:
             raise VolumeError(f"'{path}' is an empty file; copy or export the image again.") from error
         if "orthonormal" in str(error).lower():
-            raise VolumeError(
-                f"'{path.name}' has axes that are not at right angles; resample it on a rectangular grid first."
-            ) from error
+            raise VolumeError(_SHEARED.format(path.name)) from error
         raise VolumeError(f"'{path.name}' cannot be read as an image ({reason(error)}); give a {_READABLE}.") from error
     return reader
 
@@ -190,7 +191,10 @@ def _execute(reader: sitk.ImageFileReader | sitk.ImageSeriesReader, path: Path) 
 
 
 def _volume(image: sitk.Image, tags: Mapping[str, str], source: Path, notes: tuple[str, ...]) -> Volume:
-    lps = affine_from_parts(image.GetOrigin(), image.GetSpacing(), image.GetDirection())
+    directions = np.array(image.GetDirection()).reshape(3, 3)
+    if np.abs(directions.T @ directions - np.eye(3)).max() > _RIGHT_ANGLE:
+        raise VolumeError(_SHEARED.format(source.name))
+    lps = affine_from_parts(image.GetOrigin(), image.GetSpacing(), directions)
     modality = _modality(tags)
     return Volume(
         array=sitk.GetArrayFromImage(image),
