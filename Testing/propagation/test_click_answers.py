@@ -1,11 +1,14 @@
 """A click changes what it says: the answer keeps it, and where it denies the object, the object ends."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from SAM2_3dMedLib.propagation.click_answers import _changed_round, _Click, _depth
 from SAM2_3dMedLib.propagation.policies import BracketedMemoryPolicy, Sam2MemoryPolicy
 from SAM2_3dMedLib.propagation.predictor import SlicePredictor
 from SAM2_3dMedLib.propagation.session import VolumeSession
+from SAM2_3dMedLib.propagation.slice_decoder import Candidate
 from SAM2_3dMedLib.propagation.stopping import StopRule
 from SAM2_3dMedLib.volume.images import Volume
 from SAM2_3dMedLib.volume.planes import SliceAxis
@@ -102,6 +105,34 @@ def test_the_session_is_told_which_policies_keep_clicks(full_predictor: SlicePre
     np.testing.assert_array_equal(answers[0], answers[1])
     assert answers[0][row, column], "SAM2's own answer does not keep it; else this proves nothing"
     assert not answers[2][row, column]
+
+
+def _edge_that_stays(predictor: SlicePredictor, volume: Volume) -> tuple[int, int]:
+    """A pixel at the mask's edge on slice 16 that the network keeps although a negative click says otherwise."""
+    plain = _session(predictor, volume, BracketedMemoryPolicy(keeps_clicks=False))
+    for row, column in np.argwhere(_depth(plain.slice_mask("tumor", K, 16)) == 2)[::40].tolist():
+        if plain.add_point("tumor", K, (column, row, 16), False).mask[row, column]:
+            return row, column
+        plain.undo_prompt("tumor")
+    raise AssertionError("the network keeps all clicks; this proves nothing")
+
+
+@pytest.mark.parametrize("like", [True, False])
+def test_another_answer_is_taken_only_where_it_is_like_what_stood(
+    full_predictor: SlicePredictor, mr_volume: Volume, monkeypatch: pytest.MonkeyPatch, like: bool
+) -> None:
+    row, column = _edge_that_stays(full_predictor, mr_volume)
+    session = _session(full_predictor, mr_volume)
+    standing = session.slice_mask("tumor", K, 16)
+    other = standing.copy() if like else np.zeros_like(standing)
+    other[:2] = True
+    other[row, column] = False
+    given = session._decoder.given
+    finish = partial(given, K, session._store.plane(K).order(16), other)
+    monkeypatch.setattr(session._decoder, "candidates", lambda *_: [Candidate(other, 0.99, finish)])
+    preview = session.add_point("tumor", K, (column, row, 16), False)
+    assert not preview.mask[row, column]
+    assert np.array_equal(preview.mask, other) == like
 
 
 def test_depth_counts_erosions() -> None:

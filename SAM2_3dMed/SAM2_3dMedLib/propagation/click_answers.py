@@ -25,7 +25,7 @@ from .state import SliceResult
 _MIDDLE = 0.8
 _DOUBTED = 3.0
 # Another answer is taken only if its Dice with what stood there is at least this: one click does not turn all over.
-_ALIKE = 0.4
+_ALIKE = 0.5
 
 
 @dataclass(frozen=True)
