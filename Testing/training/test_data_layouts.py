@@ -90,3 +90,10 @@ def test_a_path_that_is_no_data_set_is_named(tmp_path) -> None:
         read_layout(tmp_path / "cases.csv")
     with pytest.raises(LayoutError, match="is a file"):
         read_layout(tmp_path / "cases.csv", Layout.MSD)
+
+
+def test_brackets_without_end_are_no_description(tmp_path) -> None:
+    folder = _msd(tmp_path / "Task07_Pancreas")
+    (folder / "dataset.json").write_text("[" * 100_000)
+    with pytest.raises(LayoutError, match="cannot be read as JSON"):
+        read_layout(folder)

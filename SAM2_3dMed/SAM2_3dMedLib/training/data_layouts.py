@@ -132,7 +132,7 @@ def _task_folder(path: Path) -> Path:
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         facts = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # the last: brackets without end
         raise LayoutError(f"{path} cannot be read as JSON ({error}); unpack the data again.") from error
     if not isinstance(facts, dict) or not isinstance(facts.get("labels"), dict):
         raise LayoutError(f"{path} has no table 'labels'; is it the description of a data set?")
@@ -237,7 +237,7 @@ def _stem(path: str) -> str:
 def _case_of_row(row: Mapping[str, str], root: Path, where: str) -> LabeledCase:
     try:
         labels = {int(value): str(name) for value, name in json.loads(row["labels"]).items()}
-    except (ValueError, AttributeError, TypeError) as error:
+    except (ValueError, AttributeError, TypeError, RecursionError) as error:
         raise LayoutError(f"The labels in {where} are not a JSON table of numbers and names.") from error
     if not row["image"] or not row["label"] or not row["case"]:
         raise LayoutError(f"The case, the image or the label file is missing in {where}.")
