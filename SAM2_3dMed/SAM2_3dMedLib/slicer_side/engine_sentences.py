@@ -82,7 +82,15 @@ SENTENCES = (
     _("The weight file {path} is truncated or is not a safetensors file; download the model again."),
     _("The weight file {path} holds no {format} network; choose a file of this project."),
     _("The weight file {path} was written by another version of this software; update it."),
-    _("The description inside the weight file {path} cannot be read: {reason}"),
+    _(
+        "The description inside the weight file {path} cannot be read ({reason}); it is damaged or of another version: "
+        "download it again, or update this software."
+    ),
+    _(
+        "The weight file {path} describes a network that cannot be built ({reason}); it is damaged or of another version: "
+        "download it again, or update this software."
+    ),
+    _("The weights in {path} are not all finite numbers; download the file again."),
     _(
         "The weights in {path} are of another configuration than '{name}' ({difference}); choose the weight file that "
         "belongs to this model."
@@ -106,6 +114,9 @@ SENTENCES = (
 )
 # What the library advises for its command line is done with a button here.
 SAID_DIFFERENTLY = {
+    "The name of the weights is empty; give a name of `sam2-3dmed models list`, or a file.": _(
+        "The name of the weights is empty; choose a model in the module SAM2-3dMed."
+    ),
     "The weights '{name}' are not on this computer; fetch them ({size} MB) with: sam2-3dmed models download {again}": _(
         "The weights '{name}' are not on this computer: press Download ({size} MB) in the module SAM2-3dMed."
     ),
