@@ -87,8 +87,8 @@ SENTENCES = (
         "download it again, or update this software."
     ),
     _(
-        "The weight file {path} describes a network that cannot be built ({reason}); it is damaged or of another version: "
-        "download it again, or update this software."
+        "The weight file {path} describes a network that cannot be built ({reason}); it is damaged or of another "
+        "version: download it again, or update this software."
     ),
     _("The weights in {path} are not all finite numbers; download the file again."),
     _(
