@@ -123,6 +123,19 @@ def test_scene_closed_while_it_runs(bench):
     assert bench.controller.prompts == ()
 
 
+def test_scene_closed_while_another_tool_is_used(bench):
+    """The next scene gives its segmentation and its segments the same IDs; nothing of the old ones is theirs."""
+    click(bench)
+    segmentation_id = bench.segmentation.GetID()
+    bench.leave()
+    bench.run()
+    bench.scene.Clear(False)
+    segmentation = bench.scene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+    segmentation.GetSegmentation().AddEmptySegment("A", "A")
+    assert segmentation.GetID() == segmentation_id
+    assert bench.controller.store.prompts(segmentation, "A") == ()
+
+
 def test_engine_ends_by_itself(bench):
     begin_propagation(bench)
     bench.client._running = None

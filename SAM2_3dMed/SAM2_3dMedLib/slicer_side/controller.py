@@ -109,6 +109,7 @@ class Controller(EngineMixin, PromptsMixin, RestoreMixin, RefineMixin, AnswersMi
         """The application or the module ends: bounded, and nothing is left running."""
         self.detach()
         self.write_waiting()
+        self._watch.close()
         if self._markups is not None:
             self._markups.close()
         self.client.stop()

@@ -6,11 +6,16 @@ import vtk
 
 
 class SceneWatch:
-    """Observers on the scene, the editor node and the segmentation in use; `stop` removes every one of them."""
+    """Observers on the scene, the editor node and the segmentation in use.
+
+    `stop` removes those of the editor. The scene is watched on until `close`: what is remembered of a segment is found
+    by its ID, and after a scene was closed in another module, the next one gives the same IDs again.
+    """
 
     def __init__(self, controller) -> None:
         self._controller = controller
         self._tags: list[tuple[object, int]] = []
+        self._scene_tags: list[int] = []
         self._volume = None
         self._volume_tags: list[int] = []
         self._segmentation = None
@@ -19,10 +24,7 @@ class SceneWatch:
         self._volume_scheduled = False
 
     def start(self, editor_node) -> None:
-        scene = self._controller.scene
-        self._observe(scene, scene.NodeAboutToBeRemovedEvent, self._on_node_about_to_be_removed)
-        self._observe(scene, scene.StartCloseEvent, self._on_start_close)
-        self._observe(scene, scene.EndImportEvent, self._on_end_import)
+        self._watch_scene()
         self._observe(editor_node, vtk.vtkCommand.ModifiedEvent, self._on_editor_modified)
         self.follow(editor_node.GetSegmentationNode())
 
@@ -32,6 +34,24 @@ class SceneWatch:
         for subject, tag in self._tags:
             subject.RemoveObserver(tag)
         self._tags.clear()
+
+    def close(self) -> None:
+        """The application ends."""
+        self.stop()
+        for tag in self._scene_tags:
+            self._controller.scene.RemoveObserver(tag)
+        self._scene_tags.clear()
+
+    def _watch_scene(self) -> None:
+        if self._scene_tags:
+            return
+        scene = self._controller.scene
+        for event, callback in (
+            (scene.NodeAboutToBeRemovedEvent, self._on_node_about_to_be_removed),
+            (scene.StartCloseEvent, self._on_start_close),
+            (scene.EndImportEvent, self._on_end_import),
+        ):
+            self._scene_tags.append(scene.AddObserver(event, callback))
 
     def follow(self, segmentation_node) -> None:
         """Watch the segments of this segmentation node, and no longer those of the one before."""
