@@ -211,7 +211,7 @@ class SAM2_3dMedWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):  # no
 
         used = application_if_used()
         self.ui.engineLabel.text = used.controller.client.device_sentence if used is not None else ""
-        self.ui.sampleFrame.visible = not self.editorPanel.editor.sourceVolumeNodeID()
+        self.ui.sampleFrame.visible = not self.editorPanel.hasSourceVolume()
 
 
 class SAM2_3dMedLogic(ScriptedLoadableModuleLogic):  # noqa: N801

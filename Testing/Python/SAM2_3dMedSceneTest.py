@@ -19,7 +19,7 @@ class SAM2_3dMedSceneTest(tools.ToolTest):  # noqa: N801
             slicer.mrmlScene.Clear(0)
             slicer.app.processEvents()
             slicer.util.loadScene(path)
-        self.segmentation = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLSegmentationNode")
+        self.segmentation = slicer.util.getNode("Test")  # the module has made one of its own, too
         self.volume = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLScalarVolumeNode")
         self.segment = self.segmentation.GetSegmentation().GetNthSegmentID(0)
         self.editor.setSegmentationNode(self.segmentation)

@@ -65,11 +65,16 @@ class EditorPanel:
 
     def selectNodes(self) -> None:
         """Choose a segmentation and a source volume where none is chosen, so that a newcomer can begin."""
-        volume = self.defaultVolume() if not self.editor.sourceVolumeNodeID() else None
-        if not self.editor.segmentationNodeID() and (volume is not None or self.editor.sourceVolumeNodeID()):
+        volume = self.defaultVolume() if not self.hasSourceVolume() else None
+        if not self.editor.segmentationNodeID() and (volume is not None or self.hasSourceVolume()):
             self.selectSegmentation()
-        if volume is not None and not self.editor.sourceVolumeNodeID():
+        if volume is not None and not self.hasSourceVolume():
             self.editor.setSourceVolumeNode(volume)
+
+    def hasSourceVolume(self) -> bool:
+        """True when a volume is chosen. For a moment after a scene was closed, the editor names one that is gone."""
+        volumeId = self.editor.sourceVolumeNodeID()
+        return bool(volumeId) and slicer.mrmlScene.GetNodeByID(volumeId) is not None
 
     def selectSegmentation(self) -> None:
         """The first segmentation of the scene; a new one where there is none."""
