@@ -84,8 +84,15 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
             self.panel = None
 
     def on_screen(self):
-        """True when the options of this effect can be seen: two editors may share the node, one of them is shown."""
-        return bool(self.scriptedEffect.optionsFrame().visible)
+        """True when the editor of this effect can be seen: two editors may share the node, one of them is shown.
+
+        The editor shows the options after `activate` only, so that the editor itself is asked, not its options: who
+        takes part is known at once, and nothing that was begun in this moment is handed over and canceled.
+        """
+        frame = widget = self.scriptedEffect.optionsFrame()
+        while widget is not None and not widget.inherits("qMRMLSegmentEditorWidget"):
+            widget = widget.parentWidget()
+        return bool((frame if widget is None else widget).visible)
 
     def became_owner(self):
         """This effect handles the events from now on."""
