@@ -131,6 +131,22 @@ def test_a_segment_as_prompt_from_the_list(world):
     assert (world.bench.voxels("A") == world.bench.voxels("B")).all()
 
 
+def test_the_list_of_segments_follows_the_segmentation(world):
+    world.host.switch_on()
+    world.bench.run()
+    selector = world.panel.segmentSelector
+    selector.setCurrentIndex(1)
+    segmentation = world.bench.segmentation.GetSegmentation()
+    segmentation.AddEmptySegment("C", "C")
+    segmentation.GetSegment("B").SetName("renamed")
+    world.bench.run()
+    assert [selector.itemText(index) for index in range(selector.count)] == ["A", "renamed", "C"]
+    assert selector.currentData == "B"
+    segmentation.RemoveSegment("C")
+    world.bench.run()
+    assert selector.count == 2
+
+
 def test_shortcuts_are_there_while_active_and_only_then(world):
     shortcuts = lambda: world.window.findChildren(world.qt.QShortcut._cls)  # noqa: E731
     assert shortcuts() == []

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import vtk
 
+from .controller_state import Change
+
 
 class SceneWatch:
     """Observers on the scene, the editor node and the segmentation in use.
@@ -22,6 +24,7 @@ class SceneWatch:
         self._segmentation_tags: list[int] = []
         self._check_scheduled = False
         self._volume_scheduled = False
+        self._names: tuple = ()
 
     def start(self, editor_node) -> None:
         self._watch_scene()
@@ -142,3 +145,8 @@ class SceneWatch:
             if prompts is not None:
                 self._controller.restore_prompts(key, prompts)
         self._controller.refresh_context()
+        ids = [segmentation.GetNthSegmentID(index) for index in range(segmentation.GetNumberOfSegments())]
+        names = tuple((segment_id, segmentation.GetSegment(segment_id).GetName()) for segment_id in ids)
+        if names != self._names:  # the list of segments that can serve as prompt
+            self._names = names
+            self._controller.listeners.tell(Change.CONTEXT)

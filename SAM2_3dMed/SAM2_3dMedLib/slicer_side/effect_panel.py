@@ -246,6 +246,7 @@ class EffectPanel(EffectControls):
         self._showReview()
 
     def _fillSegments(self) -> None:
+        chosen = self.segmentSelector.currentData
         self.segmentSelector.clear()
         node = self.controller.segmentation_node
         if node is not None:
@@ -253,4 +254,5 @@ class EffectPanel(EffectControls):
             for index in range(segmentation.GetNumberOfSegments()):
                 segmentId = segmentation.GetNthSegmentID(index)
                 self.segmentSelector.addItem(segmentation.GetSegment(segmentId).GetName(), segmentId)
+        self.segmentSelector.setCurrentIndex(max(0, self.segmentSelector.findData(chosen)))
         self.useSegmentButton.enabled = self.segmentSelector.count > 0
