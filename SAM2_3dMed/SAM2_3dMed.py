@@ -1,6 +1,7 @@
 """Slicer module "SAM2-3dMed": model, device, installation of what is missing, and a Segment Editor with the effect."""
 # ruff: noqa: N802, N803, N806, PT009
 
+import time
 from pathlib import Path
 
 import slicer
@@ -92,11 +93,11 @@ class SAM2_3dMedWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):  # no
 
     def cleanup(self):
         self._entered = False  # a timer may still be on its way to `onSceneSettled`
+        self.setParameterNode(None)  # takes its observer away, and would warn when that is gone already
         self.removeObservers()
         if self._removeListener is not None:
             self._removeListener()
             self._removeListener = None
-        self.setParameterNode(None)
         self.ui.sampleCTButton.disconnect("clicked()", self.onSampleCT)
         self.ui.sampleMRButton.disconnect("clicked()", self.onSampleMR)
         self.installPanel.cleanup()
@@ -250,6 +251,10 @@ class SAM2_3dMedTest(ScriptedLoadableModuleTest):  # noqa: N801
         slicer.util.loadVolume(str(sample_path(SAMPLES[0])))
         slicer.util.selectModule("SAM2_3dMed")
         editor = slicer.modules.SAM2_3dMedWidget.editorPanel.editor
+        # "Reload and Test" runs this while the module is shown: it follows a new volume a moment later.
+        limit = time.monotonic() + 10
+        while editor.activeEffect() is None and time.monotonic() < limit:
+            slicer.app.processEvents()
         self.assertIsNotNone(editor.activeEffect())
         self.assertEqual(editor.activeEffect().name, "SAM2-3dMed")
         self.delayDisplay("Test passed")
