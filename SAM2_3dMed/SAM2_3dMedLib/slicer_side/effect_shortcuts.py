@@ -58,8 +58,10 @@ class EffectShortcuts:
 
     def take_escape(self, wanted: bool) -> None:
         """With something to cancel, Esc cancels it and nothing else; else it leaves the effect, as everywhere."""
-        window = slicer.util.mainWindow()
-        if window is None or not self._installed or wanted == (self._escape is not None):
+        if not self._installed or wanted == (self._escape is not None):
+            return
+        window = slicer.util.mainWindow()  # 2 ms: Slicer looks through all its windows
+        if window is None:
             return
         if wanted:
             for shortcut in window.findChildren(qt.QShortcut):
