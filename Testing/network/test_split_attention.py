@@ -1,9 +1,11 @@
 """Attention in parts, and the kernels of a card, against PyTorch's own."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from sam2.modeling.sam2_utils import LayerNorm2d
-from SAM2_3dMedLib.network import fused
+from SAM2_3dMedLib.network import fused, split_attention
 from SAM2_3dMedLib.network.split_attention import SplitAttention, in_parts
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
@@ -83,6 +85,38 @@ def test_kernels_that_fail_or_differ_are_left_alone(monkeypatch: pytest.MonkeyPa
     fused._kernels.cache_clear()
     assert fused._kernels(device) is None
     fused._kernels.cache_clear()
+
+
+def _kernels_of_pytorch(**wrong) -> SimpleNamespace:
+    """What `triton_kernels` offers, by PyTorch's own means; `wrong` ones replace them."""
+    right = {
+        "normalize_rows": lambda rows, scale, shift, eps, _: F.layer_norm(rows, rows.shape[-1:], scale, shift, eps),
+        "normalize_channels": lambda maps, scale, shift, eps: F.layer_norm(
+            maps.permute(0, 2, 3, 1), (maps.shape[1],), scale, shift, eps
+        ).permute(0, 3, 1, 2),
+        "weigh_parts": fused.weighed,
+        "rotate_pairs": fused.rotated,
+    }
+    return SimpleNamespace(**(right | wrong))
+
+
+@pytest.mark.parametrize("name", ["normalize_rows", "normalize_channels", "weigh_parts", "rotate_pairs"])
+def test_a_kernel_that_gives_no_numbers_is_found_whichever_it_is(name: str) -> None:
+    device = torch.device("cpu")
+    assert fused._difference(_kernels_of_pytorch(), device) < 1e-5
+    right = getattr(_kernels_of_pytorch(), name)
+    wrong = _kernels_of_pytorch(**{name: lambda *given: right(*given) * float("nan")})
+    assert not fused._difference(wrong, device) < 1e-2
+
+
+@pytest.mark.parametrize("error", [AttributeError, ValueError, TypeError, RuntimeError])
+def test_a_torch_without_such_kernels_attends_to_the_whole(error: type[Exception], monkeypatch) -> None:
+    def missing(*_) -> None:
+        raise error
+
+    monkeypatch.setattr(split_attention, "_cudnn", missing)
+    monkeypatch.setattr(split_attention, "_flash", missing)
+    assert split_attention._working_kernel(torch.device("cpu"), torch.bfloat16, 64) is None
 
 
 @pytest.mark.parametrize("device", ["cpu", CUDA])
