@@ -7,6 +7,7 @@ import torch
 from SAM2_3dMedLib.network.build import build_network
 from SAM2_3dMedLib.network.config import network_config
 from SAM2_3dMedLib.propagation.device_limit import default_limit, limit_device_memory
+from torch.cuda._utils import _get_device_index
 
 GIB = 2**30
 
@@ -16,7 +17,14 @@ def share(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """What torch is told, on a card of 80 GB that is not there."""
     told: list[float] = []
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(total_memory=80 * GIB))
-    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", lambda share, device: told.append(share))
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+
+    def set_fraction(share: float, device: torch.device | int) -> None:
+        """As torch's own, which checks its device before it looks for a card."""
+        _get_device_index(device)
+        told.append(share)
+
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", set_fraction)
     return told
 
 

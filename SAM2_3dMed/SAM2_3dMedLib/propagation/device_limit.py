@@ -33,6 +33,8 @@ def limit_device_memory(device: torch.device, limit: int | None) -> None:
     """
     if device.type != "cuda":
         return
-    total = torch.cuda.get_device_properties(device).total_memory
+    # This one call of torch's refuses a device without a number, as `best_device` names it.
+    number = torch.cuda.current_device() if device.index is None else device.index
+    total = torch.cuda.get_device_properties(number).total_memory
     share = 1.0 if limit is None else min(1.0, max(limit - _CONTEXT, 0) / total)
-    torch.cuda.set_per_process_memory_fraction(share, device)
+    torch.cuda.set_per_process_memory_fraction(share, number)
