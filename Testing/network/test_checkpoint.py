@@ -94,6 +94,7 @@ def test_weights_of_another_configuration_are_refused(saved, tmp_path) -> None:
         ("memory", "channels", True),
         ("parts", "bd", "yes"),
         ("decoder", "num_heads", 7),
+        ("decoder", "num_heads", 0),
     ],
 )
 def test_descriptions_of_no_network_are_refused_before_they_take_the_computer_down(
@@ -106,6 +107,17 @@ def test_descriptions_of_no_network_are_refused_before_they_take_the_computer_do
     config = json.loads(header["config"])
     (config[part] if part else config)[entry] = value
     save_file(load_file(saved[1]), tmp_path / "odd.safetensors", metadata=header | {"config": json.dumps(config)})
+    with pytest.raises(CheckpointError, match="download it again, or update this software"):
+        load_checkpoint(tmp_path / "odd.safetensors")
+
+
+@pytest.mark.parametrize("entry", ["config", "metadata"])
+def test_a_description_of_endless_brackets_is_refused(saved, tmp_path, entry: str) -> None:
+    from safetensors import safe_open
+
+    with safe_open(saved[1], framework="pt") as stream:
+        header = stream.metadata() | {entry: "[" * 200_000}
+    save_file(load_file(saved[1]), tmp_path / "odd.safetensors", metadata=header)
     with pytest.raises(CheckpointError, match="download it again, or update this software"):
         load_checkpoint(tmp_path / "odd.safetensors")
 

@@ -47,6 +47,7 @@ def test_every_type_and_odd_shapes(tmp_path) -> None:
         (4).to_bytes(8, "little") + b"nope",
         (2).to_bytes(8, "little") + b"[]",
         (20).to_bytes(8, "little") + b'{"__metadata__":[]} ',
+        (200_000).to_bytes(8, "little") + b"[" * 200_000,
     ],
 )
 def test_what_is_no_such_file_is_refused(content: bytes, tmp_path) -> None:
@@ -57,7 +58,13 @@ def test_what_is_no_such_file_is_refused(content: bytes, tmp_path) -> None:
 
 @pytest.mark.parametrize(
     "entry",
-    ['{"dtype":"F32","shape":[4],"data_offsets":[0,8]}', '{"dtype":"F99","shape":[1],"data_offsets":[0,4]}', "{}"],
+    [
+        '{"dtype":"F32","shape":[4],"data_offsets":[0,8]}',
+        '{"dtype":"F99","shape":[1],"data_offsets":[0,4]}',
+        '{"dtype":"F32","shape":[-1,-4],"data_offsets":[0,16]}',
+        '{"dtype":"F32","shape":[1e999],"data_offsets":[0,0]}',
+        "{}",
+    ],
 )
 def test_descriptions_that_do_not_fit_are_refused(entry: str, tmp_path) -> None:
     header = f'{{"a":{entry}}}'.encode()

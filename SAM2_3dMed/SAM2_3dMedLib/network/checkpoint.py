@@ -161,7 +161,7 @@ def _read_safetensors(
         described = json.loads(header["metadata"])
         described["training_data"] = tuple(described.get("training_data", ()))
         return config, CheckpointMetadata(**described), tensors
-    except (KeyError, TypeError, AttributeError, json.JSONDecodeError, ConfigError) as error:
+    except (KeyError, TypeError, AttributeError, RecursionError, json.JSONDecodeError, ConfigError) as error:
         raise CheckpointError(
             f"The description inside the weight file {path} cannot be read ({str(error).rstrip('.')}); it is damaged "
             "or of another version: download it again, or update this software."

@@ -126,8 +126,9 @@ class NetworkConfig:
     def __post_init__(self) -> None:
         if self.image_size < 64 or self.image_size % 32:
             raise ConfigError(f"image_size must be a multiple of 32 and at least 64, not {self.image_size}.")
-        if self.hidden_dim % (4 * self.decoder.num_heads):
-            raise ConfigError(f"hidden_dim {self.hidden_dim} must be a multiple of {4 * self.decoder.num_heads}.")
+        heads = self.decoder.num_heads
+        if heads == 0 or self.hidden_dim % (4 * heads):
+            raise ConfigError(f"hidden_dim {self.hidden_dim} must be a multiple of 4 x {heads} heads.")
 
     @property
     def embedding_size(self) -> int:

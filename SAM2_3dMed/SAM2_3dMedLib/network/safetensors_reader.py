@@ -49,7 +49,7 @@ def read_header(path: Path | str) -> tuple[dict[str, str], dict[str, Any], int]:
         raise SafetensorsError("it ends within its header")
     try:
         header = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # the last: brackets without end
         raise SafetensorsError("its header is not JSON") from error
     if not isinstance(header, dict):
         raise SafetensorsError("its header is no table")
@@ -72,10 +72,10 @@ def read_tensors(path: Path | str) -> tuple[dict[str, str], dict[str, torch.Tens
         try:
             kind, shape = _TYPES[entry["dtype"]], [int(length) for length in entry["shape"]]
             first, last = (int(offset) for offset in entry["data_offsets"])
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise SafetensorsError(f"its tensor '{name}' is not described as the format asks") from error
         count = math.prod(shape)
-        if first < 0 or last - first != count * kind.itemsize:
+        if first < 0 or min(shape, default=0) < 0 or last - first != count * kind.itemsize:
             raise SafetensorsError(f"its tensor '{name}' does not have the bytes that its shape needs")
         if start + last > len(content):
             raise SafetensorsError("it is truncated")
