@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
+from SAM2_3dMedLib.volume import dicom
 from SAM2_3dMedLib.volume.errors import VolumeError
 from SAM2_3dMedLib.volume.geometry import Geometry, affine_from_parts
 from SAM2_3dMedLib.volume.images import read_volume
@@ -152,3 +153,31 @@ def test_slices_that_do_not_say_where_they_lie(tmp_path: Path, cropped: np.ndarr
     for file in tmp_path.iterdir():
         file.write_bytes(file.read_bytes().replace(b"1.125\\2.125\\3.125", position.ljust(17)))
     assert any("do not say where they lie" in note for note in read_volume(tmp_path).notes)
+
+
+def test_another_series_whose_uid_begins_like_the_chosen_ones_is_not_damaged(
+    tmp_path: Path, cropped: np.ndarray
+) -> None:
+    write_series(tmp_path, cropped[:11], 1)
+    write_series(tmp_path, cropped[:5], 10)
+    volume = read_volume(tmp_path)
+    assert len(volume.array) == 11
+    assert "holds 2 DICOM series" in volume.notes[0]
+
+
+def test_another_series_that_refers_to_the_chosen_one_is_not_damaged(tmp_path: Path, cropped: np.ndarray) -> None:
+    write_series(tmp_path, cropped[:11], 1)
+    write_series(tmp_path, cropped[:5], 2, **{"0008_103e": "registered to 1.2.826.0.1.3680043.2.1125.9.1"})
+    assert len(read_volume(tmp_path).array) == 11
+
+
+def test_names_of_files_with_other_slashes_are_the_same_files(
+    tmp_path: Path, cropped: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As GDCM gives them on Windows: backslashes up to the folder, then a slash."""
+    write_series(tmp_path, cropped[:11])
+    found = dicom._series_in
+    monkeypatch.setattr(
+        dicom, "_series_in", lambda folder: [[name.replace("/s1", "//s1") for name in names] for names in found(folder)]
+    )
+    assert len(read_volume(tmp_path).array) == 11

@@ -71,7 +71,7 @@ def choose_series(folder: Path) -> DicomSeries:
             f"the one with most slices ({len(files)}, in '{Path(files[0]).parent}') was taken."
         )
     slices = [_slice_of(file) for file in files]
-    _refuse_damaged(slices, set(files))
+    _refuse_damaged(slices, files)
     alike = _most_alike(slices)
     if len(alike) < len(slices):
         notes.append(
@@ -117,17 +117,31 @@ def _most_alike(slices: Sequence[_Slice]) -> Sequence[_Slice]:
     return max(groups, key=len)
 
 
-def _refuse_damaged(slices: Sequence[_Slice], known: set[str]) -> None:
+def _refuse_damaged(slices: Sequence[_Slice], files: Sequence[str]) -> None:
     """VolumeError for a file of the same series and kind that GDCM leaves out because it cannot read it."""
     first = slices[0]
+    if not first.series:
+        return
+    known = {Path(file) for file in files}  # GDCM's names have slashes of their own on Windows
+    # Whole, for the UIDs of the series of one study often differ by a digit at their end.
+    series = re.compile(rb"(?<![0-9.])" + re.escape(first.series.encode()) + rb"(?![0-9.])")
     for path in sorted(Path(first.file).parent.iterdir()):
-        if str(path) in known or not first.series or not path.is_file():
+        if path in known or not path.is_file():
             continue
         with path.open("rb") as file:
             header = file.read(_HEADER_BYTES)
         kind = _META_CLASS.search(header)
-        if kind and kind[1].decode() == first.sop_class and first.series.encode() in header:
+        alike = kind and kind[1].decode() == first.sop_class and series.search(header)
+        if alike and not _is_of_another_series(path, first.series):
             raise VolumeError(f"'{path}' is a slice that is truncated or damaged; copy or export the series again.")
+
+
+def _is_of_another_series(path: Path, series: str) -> bool:
+    """Whether a file that names a series is readable and only refers to it."""
+    try:
+        return _slice_of(str(path)).series not in ("", series)
+    except (RuntimeError, VolumeError):
+        return False
 
 
 def _sort_by_position(slices: Sequence[_Slice], folder: Path) -> tuple[Sequence[str], list[str]]:
