@@ -199,6 +199,18 @@ def test_a_grid_that_is_none_is_not_called_a_damaged_file(tmp_path: Path, croppe
     assert "no finite numbers" in refused(tmp_path / "v.mha")
 
 
+@pytest.mark.parametrize("word", ["spacing", "determinant", "allocated", "orthonormal"])
+def test_the_name_of_a_file_says_nothing_of_what_is_wrong_with_it(tmp_path: Path, cropped: np.ndarray, word) -> None:
+    """ITK's messages hold the file's name, and they are searched for such words."""
+    path = tmp_path / f"my {word}" / f"{word}.nrrd"
+    path.parent.mkdir()
+    sitk.WriteImage(image_of(cropped), str(path))
+    path.write_bytes(path.read_bytes()[:-900])
+    assert "is truncated, damaged or without its data file" in refused(path)
+    path.write_bytes(b"no image" * 40)
+    assert "cannot be read as an image" in refused(path)
+
+
 def test_a_sheared_grid_is_refused_in_every_format(tmp_path: Path, cropped: np.ndarray) -> None:
     """A result in NIfTI would lie on another grid, without a word."""
     sitk.WriteImage(image_of(cropped, np.eye(3)), str(tmp_path / "v.nrrd"))

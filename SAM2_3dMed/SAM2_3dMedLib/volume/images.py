@@ -20,7 +20,7 @@ from .errors import VolumeError
 from .geometry import NO_GRID, FloatArray, Geometry, affine_from_parts, ras_from_lps
 from .integrity import check_header, check_packed_size, check_whole_file, has_finite_values, physical_memory
 from .intensity import Window
-from .itk_quiet import itk_errors, reason
+from .itk_quiet import itk_errors, reason, words
 from .label_maps import SegmentInfo, check_path_text, write_label_map
 from .meta_image import check_meta_image
 
@@ -130,7 +130,7 @@ def _header(path: Path) -> sitk.ImageFileReader:
             raise VolumeError(f"'{path}' may not be read; check its permissions.") from error
         if path.stat().st_size == 0:
             raise VolumeError(f"'{path}' is an empty file; copy or export the image again.") from error
-        if "orthonormal" in str(error).lower():
+        if "orthonormal" in words(error, [str(path)]):
             raise VolumeError(_SHEARED.format(path.name)) from error
         raise VolumeError(f"'{path.name}' cannot be read as an image ({reason(error)}); give a {_READABLE}.") from error
     return reader
@@ -181,9 +181,11 @@ def _execute(reader: sitk.ImageFileReader | sitk.ImageSeriesReader, path: Path) 
         with itk_errors():
             return reader.Execute()
     except RuntimeError as error:
-        if "allocat" in str(error).lower() or "bad_alloc" in str(error).lower():
+        is_series = isinstance(reader, sitk.ImageSeriesReader)
+        said = words(error, reader.GetFileNames() if is_series else [reader.GetFileName()])
+        if "allocat" in said or "bad_alloc" in said:
             raise VolumeError(f"'{path}' does not fit into this computer's memory; crop it first.") from error
-        if "spacing" in str(error).lower() or "determinant" in str(error).lower():
+        if "spacing" in said or "determinant" in said:
             raise VolumeError(NO_GRID) from error
         raise VolumeError(
             f"'{path}' is truncated, damaged or without its data file; copy or export it again."

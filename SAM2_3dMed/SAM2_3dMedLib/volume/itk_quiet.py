@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import SimpleITK as sitk  # noqa: N813 - its customary name
@@ -64,6 +64,14 @@ def itk_errors() -> Iterator[None]:
         yield
     finally:
         _SILENCE.end()
+
+
+def words(error: RuntimeError, files: Iterable[str]) -> str:
+    """What an ITK exception says, in lower case, without the names of the files: they may hold any word."""
+    text = str(error)
+    for name in files:
+        text = text.replace(name, "")
+    return re.sub(r"\S*[/\\]\S*", "", text).lower()
 
 
 def reason(error: RuntimeError) -> str:
