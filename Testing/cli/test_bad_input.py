@@ -288,3 +288,8 @@ def test_in_a_process_of_its_own(ct, tmp_path):
     assert len(ended.stderr.strip().splitlines()) == 1
     assert "outside the volume" in ended.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_empty_name_is_not_the_current_folder(refused, out):
+    """As `sam2-3dmed segment "$CT"` gives it where there is no such variable."""
+    refused("segment", "", "--output", out, "--box", BOX, said="the name is empty; give a file")

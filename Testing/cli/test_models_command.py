@@ -1,7 +1,9 @@
 """`sam2-3dmed models`, the help texts, and what the program says when a package is missing."""
 
+import re
 import subprocess
 import sys
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
@@ -87,6 +89,21 @@ def test_every_command_has_a_help_text(cli, command):
     ended = cli(command, "--help")
     assert ended.code == 0
     assert len(ended.out) > 200
+
+
+def test_the_version_is_that_of_the_project(cli):
+    project = Path(cli_module.__file__).parents[2] / "pyproject.toml"
+    version = re.search(r'^version = "(.+)"', project.read_text("utf-8"), re.MULTILINE)[1]
+    ended = cli("--version")
+    assert (ended.code, ended.out) == (0, f"sam2-3dmed {version}\n")
+
+
+def test_without_an_installed_package_there_is_no_version_to_tell(cli, monkeypatch):
+    def missing(name):
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("importlib.metadata.version", missing)
+    assert (cli("--version").code, cli("--version").out) == (0, "sam2-3dmed, not installed\n")
 
 
 def test_help_does_not_wait_for_torch():

@@ -59,6 +59,32 @@ def test_a_signal_while_the_result_is_written_leaves_nothing(ct, weights, tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
+# A typer that takes long to import, and says when that begins.
+SLOW_TYPER = """
+import sys
+class Slow:
+    def find_spec(self, name, path=None, target=None):
+        if name == "typer":
+            print("importing", flush=True)
+            import time
+            time.sleep(100)
+sys.meta_path.insert(0, Slow())
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows ends processes without a signal")
+def test_ctrl_c_while_the_program_is_still_starting_shows_no_traceback(tmp_path):
+    process = start(tmp_path, ("--help",), SLOW_TYPER)
+    try:
+        assert process.stdout.readline().strip() == "importing", process.stderr.read()
+        process.send_signal(signal.SIGINT)
+        _out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130, err
+    assert err.splitlines() == ["Canceled; no file was left half-written."]
+
+
 # The same where the rows of `evaluate` are written.
 PAUSE_IN_ROWS = """
 from SAM2_3dMedLib.commands import output, study
