@@ -1,7 +1,9 @@
 """`sam2-3dmed segment` on a small CT with random weights: what is written, where, and on which grid."""
 
 import json
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -152,3 +154,29 @@ def test_an_interruption_is_told_and_leaves_nothing(cli, ct, weights, tmp_path, 
     assert ended.code == 130
     assert "Canceled" in ended.err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows asks for rights to make a link")
+@pytest.mark.parametrize("there", [True, False], ids=["to a file", "to one that is not there yet"])
+@pytest.mark.parametrize("ending", [".seg.nrrd", ".nii.gz"])
+def test_an_output_that_is_a_link_stays_one(cli, ct, weights, tmp_path, monkeypatch, there, ending):
+    store = tmp_path / "store"
+    links = {tmp_path / f"x{ending}": store / "result", tmp_path / "x.png": store / "picture"}
+    for link, target in links.items():
+        link.symlink_to(Path("store") / target.name)
+        if there:
+            store.mkdir(exist_ok=True)
+            target.write_bytes(b"old")
+    replaced = []
+    replace = os.replace
+    monkeypatch.setattr(os, "replace", lambda a, b: (replaced.append((Path(a), Path(b))), replace(a, b)))
+    ended = cli("segment", ct, "--weights", weights, "--output", tmp_path / f"x{ending}", "--box", BOX)
+    assert ended.code == 0, ended.err
+    for link, target in links.items():
+        assert link.is_symlink()
+        assert not target.is_symlink()
+        assert target.stat().st_size > 100
+    read_volume(tmp_path / f"x{ending}")
+    assert [target for _, target in replaced] == list(links.values())
+    assert all(store in partial.parents for partial, _ in replaced), "or another disk could not be renamed to"
+    assert sorted(path.name for path in store.iterdir()) == ["picture", "result"]

@@ -65,20 +65,28 @@ def require_writable(folder: Path) -> None:
         raise UserError(f"The folder {folder} cannot be written ({error.strerror}); choose another output.") from error
 
 
+def behind_links(path: Path) -> Path:
+    """The file that a symbolic link stands for, also where that is not there yet; other paths as they are."""
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
+
+
 def write_whole(path: Path, write: Callable[[Path], None]) -> None:
     """Let `write` fill a temporary file beside `path`, then give it its name; nothing is left when it fails.
+
+    A symbolic link stays one: the file that it stands for is replaced.
 
     Raises:
         UserError: the disk is full, or the folder went away.
     """
+    target = behind_links(path)
     temporary: Path | None = None
     try:
-        handle, name = tempfile.mkstemp(prefix=".partial-", dir=path.parent, suffix=path.suffix)
+        handle, name = tempfile.mkstemp(prefix=".partial-", dir=target.parent, suffix=path.suffix)
         temporary = Path(name)
         os.close(handle)
         write(temporary)
         os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+        os.replace(temporary, target)
     except BaseException as error:
         if temporary is not None:
             temporary.unlink(missing_ok=True)

@@ -22,6 +22,7 @@ from ..volume.planes import SliceAxis
 from .engine import Device, load_predictor
 from .errors import UserError
 from .output import (
+    behind_links,
     check_picture_path,
     check_segmentation_path,
     require_not_an_input,
@@ -96,8 +97,8 @@ def run_segment(request: SegmentRequest, console: Console) -> SegmentOutcome:
     objects = read_prompts(request.prompts, volume.geometry, axis)
     for prompted in objects:
         _reach(request, prompted, volume.geometry)
-    for folder in (request.output.parent, picture.parent):
-        require_writable(folder)
+    for output in (request.output, picture):
+        require_writable(behind_links(output).parent)
     predictor, model = load_predictor(request.weights, request.device)
     size = " x ".join(map(str, volume.shape_ijk))
     for line in (f"{volume.name or request.image.name}: {size} voxels; {model}", *volume.notes):

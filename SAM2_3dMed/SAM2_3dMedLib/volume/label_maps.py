@@ -46,7 +46,7 @@ def check_writable(path: str | os.PathLike[str]) -> None:
     file there. VolumeError otherwise.
     """
     output_suffix(path)
-    target = Path(path).expanduser().absolute()
+    target = _target(path)
     check_path_text(target)
     if target.is_dir():
         raise VolumeError(f"The output '{target}' is a folder; give the name of a file in it.")
@@ -60,6 +60,12 @@ def check_writable(path: str | os.PathLike[str]) -> None:
         ) from error
     os.close(handle)
     os.unlink(probe)
+
+
+def _target(path: str | os.PathLike[str]) -> Path:
+    """The file to replace: where the path is a symbolic link, what that stands for, so that it stays a link."""
+    given = Path(path).expanduser().absolute()
+    return Path(os.path.realpath(given)) if given.is_symlink() else given
 
 
 def write_label_map(
@@ -133,10 +139,10 @@ def _present(labels: npt.NDArray) -> list[int]:
 def _write_whole(path: str | os.PathLike[str], write: Callable[[Path], None]) -> None:
     """Write beside the target under another name, then rename: readers and a full disk never see half a file."""
     check_writable(path)
-    target = Path(path).expanduser().absolute()
+    target = _target(path)
     # A folder of its own, because ITK chooses the format by the file's ending.
     with tempfile.TemporaryDirectory(prefix=".partial-", dir=target.parent) as folder:
-        partial = Path(folder) / f"partial{output_suffix(target)}"
+        partial = Path(folder) / f"partial{output_suffix(path)}"
         try:
             write(partial)
             os.replace(partial, target)
