@@ -81,6 +81,17 @@ def test_choice_of_split_and_data_set(cli, data, weights):
     assert (ended.code, "train, val" in ended.err) == (2, True)
 
 
+@pytest.mark.parametrize(("window", "said"), [("nonsense", "is not known; use auto"), ("40/0", "has no width")])
+def test_a_window_that_is_none_is_refused_before_anything_is_read(cli, data, weights, monkeypatch, window, said):
+    for place in ("read_cases", "load_predictor"):
+        monkeypatch.setattr(f"SAM2_3dMedLib.commands.evaluate.{place}", lambda *_: pytest.fail("it was read"))
+    command = ("evaluate", "--manifest", data / "manifest.csv", "--root", data, "--weights", weights)
+    ended = cli(*command, "--output", data / "out", "--window", window)
+    assert ended.code == 2
+    assert f"The window '{window}' {said}" in ended.err
+    assert not (data / "out").exists()
+
+
 def test_labels_on_another_grid_are_refused(cli, data, weights):
     move_labels(data, "a")
     command = ("evaluate", "--manifest", data / "manifest.csv", "--root", data, "--weights", weights)

@@ -15,6 +15,7 @@ from ..propagation.policy_choice import PolicyChoice
 from ..training.bootstrap import RESAMPLES
 from ..training.evaluation import EvaluationCase, EvaluationError, EvaluationProcesses, join_evaluation, read_cases
 from ..training.protocols import Protocol
+from ..volume.intensity import check_window
 from ..weights.manifest import resolve_weights
 from ..weights.verify import sha256_of
 from .engine import Device, load_predictor
@@ -71,6 +72,7 @@ def run_evaluate(request: EvaluateRequest, console: Console) -> str | None:
     Raises:
         EvaluationError, UserError, VolumeError, WeightsError, CheckpointError: in one sentence.
     """
+    check_window(request.window)
     cases = _limited(read_cases(request.manifest, request.root, request.split, request.dataset), request.limit)
     require_writable(request.output)
     with join_evaluation() as processes:

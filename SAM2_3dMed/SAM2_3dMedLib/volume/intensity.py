@@ -80,19 +80,32 @@ def window_from(choice: str | Window | None, volume: Volume) -> Window:
     says), "percentiles" (0.5 to 99.5), "full" (smallest to largest value). Raises VolumeError for another word (it
     lists the names), a width that is not above 0, or "file" where the file says nothing.
     """
+    meant = _meant_by(choice)
+    if isinstance(meant, Window):
+        return meant
+    if meant == "auto":
+        return automatic_window(volume)
+    if meant == "percentiles":
+        return percentile_window(_finite_sample(volume.array))
+    if meant == "full":
+        return _range_window(_finite_sample(volume.array))
+    if volume.declared_window is None:
+        raise VolumeError("The file does not say which window to use; choose auto or another window.")
+    return volume.declared_window
+
+
+def check_window(choice: str) -> None:
+    """Raise VolumeError, before any volume is read, for a choice that `window_from` would know for none."""
+    _meant_by(choice)
+
+
+def _meant_by(choice: str | Window | None) -> Window | str:
+    """A window, or one of the rules, which take a volume."""
     if isinstance(choice, Window):
         return choice
     text = "auto" if choice is None else re.sub(r"[\s_-]+", "-", choice.strip().lower())
-    if text == "auto":
-        return automatic_window(volume)
-    if text == "percentiles":
-        return percentile_window(_finite_sample(volume.array))
-    if text == "full":
-        return _range_window(_finite_sample(volume.array))
-    if text == "file":
-        if volume.declared_window is None:
-            raise VolumeError("The file does not say which window to use; choose auto or another window.")
-        return volume.declared_window
+    if text in _RULES:
+        return text
     if text in CT_WINDOWS:
         return CT_WINDOWS[text]
     numbers = _CENTER_WIDTH.fullmatch(choice or "")
