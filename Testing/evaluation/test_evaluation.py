@@ -96,14 +96,21 @@ def test_labels_of_another_shape_are_refused(case, session, tmp_path):
 
 @pytest.mark.parametrize(
     ("labels", "read"),
-    [('{"0": "background", "1": "a"}', {1: "a"}), ('{"1": null}', None), ('{"1": {"organ": "a"}}', None)],
+    [
+        ('{"0": "background", "1": "a"}', {1: "a"}),
+        ('{"1": null}', 'The label "1" in line 2 of .* has the name null'),
+        ('{"1": {"organ": "a"}}', 'The label "1" in line 2 of .* has the name {"organ": "a"}'),
+        ('["a"]', "line 2 of .* JSON table of numbers and names"),
+        ("[" * 100_000, "line 2 of .* JSON table of numbers and names"),
+    ],
+    ids=["a table", "null", "a table in it", "a list", "endless brackets"],
 )
 def test_label_tables_of_a_manifest(tmp_path, labels, read):
     (tmp_path / "file").touch()
     row = f'val,d,c,CT,"{labels.replace(chr(34), chr(34) * 2)}",file,file\n'
     (tmp_path / "m.csv").write_text("split,dataset,case,modality,labels,image,label\n" + row)
-    if read is None:
-        with pytest.raises(EvaluationError, match=r"line 2 of .* JSON table of numbers and names"):
+    if isinstance(read, str):
+        with pytest.raises(EvaluationError, match=read):
             read_cases(tmp_path / "m.csv", tmp_path)
     else:
         assert read_cases(tmp_path / "m.csv", tmp_path)[0].labels == read

@@ -68,6 +68,13 @@ def test_nnunet_names_its_channels_in_the_file_names(tmp_path, version) -> None:
         ({"training": ["imagesTr/p_001.nii.gz"]}, "no list 'training'"),
         ({"labels": {"0": "background"}}, "no label but the background"),
         ({"labels": [1]}, "no table 'labels'"),
+        ({"labels": {"1": None}}, r'label "1" in .*Task/dataset\.json has the name null; give a text in quotes'),
+        ({"labels": {"0": "background", "1": 2}}, r'label "1" in .*dataset\.json has the name 2'),  # which is which?
+        ({"labels": {"1": " "}}, 'has the name " "'),
+        ({"labels": {"spleen": None}}, r'label "spleen" in .*dataset\.json has the value null; give a whole number'),
+        ({"labels": {"spleen": True}}, "has the value true"),
+        ({"labels": {"spleen": 1.5}}, "has the value 1.5"),
+        ({"labels": {"organ": [1, "two"]}}, 'label "organ" in .* has the value "two"'),
         ({"training": [{"image": "imagesTr/p_1.nii.gz", "label": "a"}] * 2}, "p_1 twice"),
     ],
 )
@@ -97,3 +104,35 @@ def test_brackets_without_end_are_no_description(tmp_path) -> None:
     (folder / "dataset.json").write_text("[" * 100_000)
     with pytest.raises(LayoutError, match="cannot be read as JSON"):
         read_layout(folder)
+
+
+def _manifest(folder: Path, labels: str) -> Path:
+    quoted = labels.replace('"', '""')
+    (folder / "m.csv").write_text(
+        f'split,dataset,case,modality,labels,image,label\ntrain,d,c,CT,"{quoted}",image.nii,label.nii\n'
+    )
+    return folder / "m.csv"
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ('{"1": null}', r'label "1" in line 2 of .*m\.csv has the name null'),
+        ('{"1": 7}', "has the name 7; give a text in quotes"),
+        ('{"one": "spleen"}', 'has the value "one"; give a whole number'),
+        ('{"0": "background"}', r"labels in line 2 of .*m\.csv name no object"),
+        ("{}", "name no object"),
+        ("[]", "not a JSON table of numbers and names"),
+        ("", "not a JSON table of numbers and names"),
+        ("[" * 100_000, "not a JSON table of numbers and names"),
+    ],
+    ids=["null", "a number", "no value", "background alone", "nothing", "a list", "no text", "endless brackets"],
+)
+def test_labels_of_a_manifest_that_cannot_be_used_are_named(tmp_path, labels, message) -> None:
+    with pytest.raises(LayoutError, match=message):
+        read_layout(_manifest(tmp_path, labels))
+
+
+def test_the_background_of_a_manifest_is_no_object(tmp_path) -> None:
+    (case,) = read_layout(_manifest(tmp_path, '{"0": "background", "2": "b", "1": "a"}'))
+    assert list(case.labels.items()) == [(1, "a"), (2, "b")]

@@ -16,6 +16,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from .label_names import LabelNamesError, names_in_description, names_in_manifest
+
 _MANIFEST_COLUMNS = ("split", "dataset", "case", "modality", "labels", "image", "label")
 _CHANNEL = re.compile(r"_\d{4}$")
 
@@ -197,27 +199,10 @@ def _channel_files(folder: Path, channel: int) -> list[Path]:
 
 
 def _labels(facts: Mapping[str, Any], folder: Path) -> dict[int, str]:
-    """Value to name. MSD and nnU-Net 1 have {"1": "spleen"}, nnU-Net 2 {"spleen": 1}, regions {"whole": [1, 2]}.
-
-    A region is a union of values, which are taken one by one: a value that has no name of its own is "label 2".
-    """
-    found: dict[int, str] = {}
-    for key, value in facts["labels"].items():
-        name, values = (str(value), [key]) if str(key).lstrip("-").isdigit() else (str(key), value)
-        if name.lower() in ("background", "ignore"):
-            continue
-        try:
-            numbers = [int(entry) for entry in (values if isinstance(values, list) else [values])]
-        except (TypeError, ValueError) as error:
-            raise LayoutError(f"The labels in {folder / 'dataset.json'} are not numbers and names.") from error
-        if len(numbers) == 1:
-            found[numbers[0]] = name
-        else:
-            found = {number: f"label {number}" for number in numbers} | found
-    found = {number: name for number, name in found.items() if number > 0}
-    if not found:
-        raise LayoutError(f"{folder / 'dataset.json'} names no label but the background.")
-    return dict(sorted(found.items()))
+    try:
+        return names_in_description(facts["labels"], str(folder / "dataset.json"))
+    except LabelNamesError as error:
+        raise LayoutError(str(error)) from error
 
 
 def _modality(facts: Mapping[str, Any], channel: int) -> str:
@@ -236,9 +221,11 @@ def _stem(path: str) -> str:
 
 def _case_of_row(row: Mapping[str, str], root: Path, where: str) -> LabeledCase:
     try:
-        labels = {int(value): str(name) for value, name in json.loads(row["labels"]).items()}
-    except (ValueError, AttributeError, TypeError, RecursionError) as error:
-        raise LayoutError(f"The labels in {where} are not a JSON table of numbers and names.") from error
+        labels = names_in_manifest(row["labels"], where)
+    except LabelNamesError as error:
+        raise LayoutError(str(error)) from error
+    if not labels:
+        raise LayoutError(f"The labels in {where} name no object; a case without one cannot be trained on.")
     if not row["image"] or not row["label"] or not row["case"]:
         raise LayoutError(f"The case, the image or the label file is missing in {where}.")
     return LabeledCase(

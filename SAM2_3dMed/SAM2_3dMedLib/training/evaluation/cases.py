@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -13,10 +12,10 @@ import numpy as np
 
 from ...volume.images import Volume, read_volume
 from ...volume.planes import SliceAxis, acquisition_axis
+from ..label_names import LabelNamesError, names_in_manifest
 
 _LOG = logging.getLogger(__name__)
 _COLUMNS = ("split", "dataset", "case", "modality", "labels", "image", "label")
-_BACKGROUND = 0
 # Difference of voxel-to-RAS entries (mm) under which image and labels are on one grid.
 _GRID_TOLERANCE_MM = 1e-2
 
@@ -118,12 +117,9 @@ def open_case(case: EvaluationCase) -> LabeledVolume:
 
 def _case_of(row: dict[str, str], root: Path, where: str) -> EvaluationCase:
     try:
-        labels = {int(value): name for value, name in json.loads(row["labels"]).items()}
-        if not all(isinstance(name, str) for name in labels.values()):
-            raise ValueError("a name is no text")
-    except (ValueError, AttributeError, TypeError) as error:
-        raise EvaluationError(f"The labels in {where} are not a JSON table of numbers and names.") from error
-    labels.pop(_BACKGROUND, None)  # MSD's and nnU-Net's tables name it too
+        labels = names_in_manifest(row["labels"], where)
+    except LabelNamesError as error:
+        raise EvaluationError(str(error)) from error
     if not row["image"] or not row["label"]:
         raise EvaluationError(f"The image or label file is missing in {where}.")
     return EvaluationCase(
