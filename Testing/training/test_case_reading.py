@@ -69,6 +69,8 @@ def test_labels_on_another_grid_of_the_same_size_are_refused(tmp_path, changes, 
     _moved(case.label, **changes)
     with pytest.raises(UnusableCaseError, match=reason):
         read_case(case)
+    with pytest.raises(UnusableCaseError, match=rf"differ in {next(iter(changes)).lower()}; resample"):
+        check_header(case)
 
 
 @pytest.mark.parametrize(
@@ -83,6 +85,25 @@ def test_labels_on_another_grid_of_the_same_size_are_refused(tmp_path, changes, 
 def test_label_maps_that_hold_no_object_are_refused(tmp_path, labels, reason) -> None:
     with pytest.raises(UnusableCaseError, match=reason):
         read_case(_case(tmp_path, _ct(), labels))
+
+
+def test_sizes_are_told_alike_by_headers_and_voxels(tmp_path) -> None:
+    case = _case(tmp_path, _ct(), np.zeros((5, 10, 12), np.uint8))
+    told = []
+    for read in (check_header, read_case):
+        with pytest.raises(UnusableCaseError) as refused:
+            read(case)
+        told.append(str(refused.value))
+    assert told == ["image (12x10x6) and labels (12x10x5) differ in size; resample the labels."] * 2
+
+
+def test_labels_without_a_value_are_background(tmp_path) -> None:
+    """As in the evaluation."""
+    labels = _labels().astype(np.float32)
+    labels[labels == 0] = np.nan
+    np.testing.assert_array_equal(
+        read_case(_case(tmp_path, _ct(), labels)).label, read_case(_case(tmp_path, _ct())).label
+    )
 
 
 def test_labels_that_the_data_set_does_not_name_are_background(tmp_path) -> None:

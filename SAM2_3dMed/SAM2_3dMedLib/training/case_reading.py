@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -65,14 +66,13 @@ def check_header(case: LabeledCase) -> int:
     """
     image, label = open_header(case.image), open_header(case.label)
     sizes = [reader.GetSize()[:3] for reader in (image, label)]
-    alike = sizes[0] == sizes[1]
+    _require_one_size(*sizes)
+    # A 4D image has more numbers for its place than its labels; `read_case` compares the channel's.
     if image.GetDimension() == label.GetDimension():
-        alike &= all(
-            np.allclose(getattr(image, get)(), getattr(label, get)(), rtol=0, atol=GRID_TOLERANCE_MM)
-            for get in ("GetOrigin", "GetSpacing", "GetDirection")
-        )
-    if not alike:
-        raise UnusableCaseError(f"image ({sizes[0]}) and labels ({sizes[1]}) are not on one grid; resample the labels.")
+        for what in ("origin", "spacing", "direction"):
+            here, there = (getattr(reader, f"Get{what.capitalize()}")() for reader in (image, label))
+            if not np.allclose(here, there, rtol=0, atol=GRID_TOLERANCE_MM):
+                raise UnusableCaseError(f"image and labels differ in {what}; resample the labels onto the image.")
     return int(np.prod(sizes[0]))
 
 
@@ -111,9 +111,7 @@ def to_bytes(voxels: npt.NDArray, modality: str) -> tuple[npt.NDArray[np.uint8],
 
 
 def _require_one_grid(image: Volume, label: Volume) -> None:
-    if image.shape_ijk != label.shape_ijk:
-        sizes = ["x".join(map(str, volume.shape_ijk)) for volume in (image, label)]
-        raise UnusableCaseError(f"image ({sizes[0]}) and labels ({sizes[1]}) differ in size; resample the labels.")
+    _require_one_size(image.shape_ijk, label.shape_ijk)
     apart = np.abs(image.ijk_to_ras - label.ijk_to_ras)
     if apart.max() > GRID_TOLERANCE_MM:
         what = "origin" if apart[:3, :3].max() <= GRID_TOLERANCE_MM else "spacing or direction"
@@ -122,11 +120,20 @@ def _require_one_grid(image: Volume, label: Volume) -> None:
         )
 
 
+def _require_one_size(image: Sequence[int], label: Sequence[int]) -> None:
+    if tuple(image) != tuple(label):
+        image_size, label_size = ("x".join(map(str, size)) for size in (image, label))
+        raise UnusableCaseError(f"image ({image_size}) and labels ({label_size}) differ in size; resample the labels.")
+
+
 def _label_bytes(labels: npt.NDArray, case: LabeledCase) -> npt.NDArray[np.uint8]:
     if max(case.labels) > 255:
         raise UnusableCaseError(f"label {max(case.labels)} is above 255; renumber the labels.")
+    is_float = np.issubdtype(labels.dtype, np.floating)
+    if is_float:
+        labels = np.nan_to_num(labels)  # NaN is background, as in the evaluation
     whole = np.rint(labels)
-    if np.issubdtype(labels.dtype, np.floating) and not np.allclose(whole, labels, rtol=0, atol=1e-3):
+    if is_float and not np.allclose(whole, labels, rtol=0, atol=1e-3):
         raise UnusableCaseError("the label map holds fractions; is it an image, or was it resampled by interpolation?")
     kept = np.zeros(labels.shape, dtype=np.uint8)
     for value in case.labels:
