@@ -127,9 +127,9 @@ def test_another_answer_is_taken_only_where_it_is_like_what_stood(
     other = standing.copy() if like else np.zeros_like(standing)
     other[:2] = True
     other[row, column] = False
-    given = session._decoder.given
+    given = session._lenses.of(K).decoder.given
     finish = partial(given, K, session._store.plane(K).order(16), other)
-    monkeypatch.setattr(session._decoder, "candidates", lambda *_: [Candidate(other, 0.99, finish)])
+    monkeypatch.setattr(session._lenses.of(K).decoder, "candidates", lambda *_: [Candidate(other, 0.99, finish)])
     preview = session.add_point("tumor", K, (column, row, 16), False)
     assert not preview.mask[row, column]
     assert np.array_equal(preview.mask, other) == like
@@ -150,3 +150,22 @@ def test_a_mask_is_changed_as_far_as_its_edge() -> None:
     assert grown[:, 3:].sum() < 54
     assert not _changed_round(grown, _Click(4, 1, False))[4, 1]
     assert _changed_round(np.zeros((5, 5), bool), _Click(2, 2, True)).sum() == 5
+
+
+def test_a_mask_is_changed_up_to_a_click_that_says_the_opposite() -> None:
+    mask = np.zeros((40, 40), bool)
+    mask[:, :8] = True
+    clicks = [_Click(20, 14, False), _Click(20, 20, True)]
+    grown = _changed_round(mask, clicks[1], clicks)
+    assert all(click.kept_by(grown) for click in clicks)
+    assert grown[20, 15:26].all(), "as far as it may"
+    clicks = [_Click(20, 3, True), _Click(20, 5, False)]
+    assert all(click.kept_by(_changed_round(mask, clicks[1], clicks)) for click in clicks)
+
+
+def test_of_two_clicks_on_one_pixel_the_last_is_kept(full_predictor: SlicePredictor, mr_volume: Volume) -> None:
+    session = _session(full_predictor, mr_volume)
+    for last in (False, True):
+        session.add_point("tumor", K, (30, 20, 16), not last)
+        session.add_point("tumor", K, (30, 20, 16), last)
+        assert session.slice_mask("tumor", K, 16)[20, 30] == last

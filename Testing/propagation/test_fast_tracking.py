@@ -80,7 +80,7 @@ def test_a_tracked_slice_is_that_of_sam2s_own_way(full_predictor: SlicePredictor
     pointers = tuple(Remembered(0, memory, distance) for memory, distance in zip(memories, (3, 1, 2), strict=True))
     selection = MemorySelection.of(entries, pointers, 16)
     key = ChainKey(12, 1)
-    expected = session._decoder.track(K, 15, selection, key)
+    expected = session._lenses.of(K).decoder.track(K, 15, selection, key)
     tracker = SliceTracker(full_predictor, session._store)
     (started,) = tracker.start(K, [SliceWork(15, selection, key)])
     ours = started.finish()

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from SAM2_3dMedLib.volume.errors import VolumeError
+from SAM2_3dMedLib.volume.field_of_view import FieldOfView
 from SAM2_3dMedLib.volume.geometry import Geometry, affine_from_parts
 from SAM2_3dMedLib.volume.images import Volume
 from SAM2_3dMedLib.volume.planes import SliceAxis, SlicePlane, axis_along, axis_of_orientation, nearest_patient_axes
@@ -162,3 +163,47 @@ def test_wrong_slices_and_words_are_refused(sarcoma_mr: Volume) -> None:
         plane.extract(sarcoma_mr.array[1:], 0)
     with pytest.raises(VolumeError, match="use axial, coronal or sagittal"):
         axis_of_orientation(sarcoma_mr.geometry, "oblique")
+
+
+@given(turn=angles, mirrored=st.booleans(), shape=shapes, axis=axes, data=st.data())
+def test_a_field_of_view_is_the_slice_of_a_volume_that_was_cut_to_it(
+    turn: tuple[float, float, float], mirrored: bool, shape: tuple[int, int, int], axis: SliceAxis, data: st.DataObject
+) -> None:
+    geometry = oblique(turn, shape, mirrored)
+    whole = SlicePlane.of(geometry, axis)
+    ends = [
+        sorted(data.draw(st.tuples(*[st.integers(0, count)] * 2).filter(lambda pair: pair[0] != pair[1])))
+        for count in whole.whole_shape
+    ]
+    plane = whole.within(FieldOfView(*ends[0], *ends[1]))
+    array = np.arange(np.prod(shape), dtype=np.int32).reshape(shape[::-1])
+    rows, columns = (slice(*pair) for pair in ends)
+    np.testing.assert_array_equal(plane.extract(array, 1), whole.extract(array, 1)[rows, columns])
+    # The cut volume, by numpy: which voxels are seen is read off their numbers.
+    seen = np.unravel_index(plane.extract(array, 1).ravel(), array.shape)
+    low = np.array([indices.min() for indices in seen])
+    cuts = [
+        slice(None) if 2 - number == axis else slice(int(low[number]), int(indices.max()) + 1)
+        for number, indices in enumerate(seen)
+    ]
+    cut = array[tuple(cuts)]
+    origin = low[::-1] * (np.arange(3) != axis)
+    alone = SlicePlane.of(Geometry(geometry.ijk_to_ras, cut.shape[::-1]), axis)
+    np.testing.assert_array_equal(alone.extract(cut, 1), plane.extract(array, 1))
+    ijk = np.array([[0.3, 1.2, 0.9], [1.0, 0.0, 1.0]])
+    np.testing.assert_allclose(plane.to_network(ijk, 512), alone.to_network(ijk - origin, 512), atol=1e-9)
+    np.testing.assert_allclose(
+        plane.box_to_network(ijk[0], ijk[1], 512), alone.box_to_network(ijk[0] - origin, ijk[1] - origin, 512)
+    )
+    np.testing.assert_allclose(plane.to_ijk(plane.to_network(ijk, 512), ijk[:, axis], 512), ijk, atol=1e-9)
+    back = plane.restore(plane.to_canonical(array.take(1, axis.array_axis)))
+    inside = np.isin(array.take(1, axis.array_axis), plane.extract(array, 1))
+    np.testing.assert_array_equal(back, np.where(inside, array.take(1, axis.array_axis), 0))
+
+
+def test_a_field_beyond_the_slice_is_refused() -> None:
+    plane = SlicePlane.of(oblique((0, 0, 0), (10, 12, 3), mirrored=False), SliceAxis.K)
+    with pytest.raises(ValueError, match="beyond the slice of 12 x 10"):
+        plane.within(FieldOfView(0, 12, 0, 11))
+    with pytest.raises(ValueError, match="at least one pixel"):
+        FieldOfView(3, 3, 0, 1)

@@ -12,8 +12,8 @@ from ..volume.array_volume import ArrayVolume
 def session_to_both_ends(
     predictor: SlicePredictor, volume: ArrayVolume, policy: MemoryPolicy | None = None
 ) -> VolumeSession:
-    """A fresh session that follows objects to the ends of the volume, as the reference does."""
-    return VolumeSession(predictor, volume, policy=policy, stop_rule=StopRule.never())
+    """A fresh session that follows objects on whole slices to the ends of the volume, as the reference does."""
+    return VolumeSession(predictor, volume, policy=policy, stop_rule=StopRule.never(), zoom=None)
 
 
 def follow(session: VolumeSession, object_id: str, slice_range: tuple[int, int] | None = None) -> None:

@@ -60,7 +60,7 @@ class ClickAnswers:
         2. Of the network's other answers (with and without memory and earlier mask, one mask or three, and once more
            from its own) the one that keeps all clicks and is most like what stood there, if it is like it at all; the
            network's own opinion decides where nothing stood.
-        3. The mask is changed round the click, as far as its edge.
+        3. The mask is changed round the click, as far as its edge and not beyond a click that says the opposite.
         """
         standing = None if previous is None else self._decoder.mask_of(axis, previous)
         if standing is not None and not standing.any():
@@ -81,7 +81,7 @@ class ClickAnswers:
         if best is not None:
             return best.finish()
         for click in broken:
-            mask = _changed_round(mask, click)
+            mask = _changed_round(mask, click, clicks)
         return self._decoder.given(axis, position, mask)
 
     def _denies(self, click: _Click, prompts: Sequence[Prompt], standing: np.ndarray, object_score: float) -> bool:
@@ -110,14 +110,15 @@ class ClickAnswers:
 
 
 def _clicks(prompts: Sequence[Prompt]) -> list[_Click]:
-    """The clicks since the last mask prompt."""
+    """The clicks since the last mask prompt; of several on one pixel the last."""
     start = max((place + 1 for place, entry in enumerate(prompts) if isinstance(entry, MaskPrompt)), default=0)
-    clicks = []
+    clicks: dict[tuple[int, int], _Click] = {}
     for prompt in prompts[start:]:
         if isinstance(prompt, PointPrompt):
             row, column = (nearest_index(prompt.position[axis]) for axis in reversed(SliceAxis) if axis != prompt.axis)
-            clicks.append(_Click(row, column, prompt.positive))
-    return clicks
+            clicks.pop((row, column), None)
+            clicks[row, column] = _Click(row, column, prompt.positive)
+    return list(clicks.values())
 
 
 def _depth(mask: np.ndarray) -> np.ndarray:
@@ -132,11 +133,16 @@ def _depth(mask: np.ndarray) -> np.ndarray:
     return depth
 
 
-def _changed_round(mask: np.ndarray, click: _Click) -> np.ndarray:
-    """A mask with a disk round a click added or taken away that just reaches the mask's edge."""
+def _changed_round(mask: np.ndarray, click: _Click, clicks: Sequence[_Click] = ()) -> np.ndarray:
+    """A mask with a disk round a click added or taken away that just reaches the mask's edge, or, where that is nearer,
+    just does not reach one of the `clicks` that say the opposite.
+    """
     rows, columns = np.ogrid[: mask.shape[0], : mask.shape[1]]
     squared = (rows - click.row) ** 2 + (columns - click.column) ** 2
     beyond = mask if click.positive else ~mask
     reach = squared[beyond].min() if beyond.any() else 1
+    for other in clicks:
+        if other.positive != click.positive:
+            reach = min(reach, squared[other.row, other.column] - 1)
     disk = squared <= reach
     return mask | disk if click.positive else mask & ~disk

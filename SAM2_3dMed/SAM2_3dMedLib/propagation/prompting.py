@@ -60,17 +60,17 @@ class Prompting:
             state = self.settle(state, position)
         return state
 
-    def replaced(self, before: ObjectState | None, prompts: Sequence[Prompt]) -> tuple[ObjectState, list[int]]:
+    def replaced(self, before: ObjectState, prompts: Sequence[Prompt]) -> tuple[ObjectState, list[int]]:
         """The state with other prompts, all answered, and the positions whose prompts changed.
 
         Slices whose prompts are the same keep their answer; propagated slices keep their result.
 
         Args:
-            before: None for a new object.
+            before: the object, or an empty one; it gives the field of view.
             prompts: at least one; the first gives the axis.
         """
-        state = ObjectState(prompts[0].axis)
-        known = ObjectState(state.axis) if before is None or before.axis != state.axis else before
+        state = ObjectState(prompts[0].axis, field=before.field)
+        known = state if before.axis != state.axis else before
         state = replace(state, results=known.results)
         for prompt in prompts:
             state = self.place(state, prompt)

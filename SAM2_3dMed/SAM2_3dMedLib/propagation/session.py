@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..volume.field_of_view import FieldOfView
 from ..volume.intensity import Window, window_from
 from ..volume.planes import SliceAxis
 from .cancel import CancelToken
@@ -14,23 +15,26 @@ from .checks import checked_axis, checked_mask, checked_prompt, checked_range
 from .confidence import SliceConfidence, confidences
 from .errors import PromptError
 from .features_cache import CacheBudget
+from .following import Following
 from .history import Action, ObjectStates
+from .lenses import Lenses
 from .policies import BracketedMemoryPolicy, MemoryPolicy
 from .predictor import SlicePredictor
-from .prompting import Prompting
 from .prompts import BoxPrompt, PointPrompt, Prompt, prompts_from_json, prompts_to_json
-from .slice_decoder import SliceDecoder
 from .slice_features import SliceFeatureStore
 from .state import ObjectState, PlaneKey
 from .stopping import StopRule
-from .tracking import Tracker
 from .updates import SlicePreview, SliceUpdate
-from .views import cleared_previews, object_logits, object_mask, plane_preview, slice_preview, state_updates, update_of
+from .views import cleared_previews, object_logits, object_mask, plane_preview, slice_preview, state_updates
+from .zoom import Zoom
 
 if TYPE_CHECKING:  # a session takes any volume; the module that reads files needs SimpleITK
     from torch import Tensor
 
     from ..volume.images import Volume
+
+
+_ZOOM = Zoom()
 
 
 class VolumeSession:
@@ -48,6 +52,7 @@ class VolumeSession:
         policy: MemoryPolicy | None = None,
         stop_rule: StopRule | None = None,
         cache_budget: CacheBudget | None = None,
+        zoom: Zoom | None = _ZOOM,
     ) -> None:
         """
         Args:
@@ -55,6 +60,7 @@ class VolumeSession:
             volume: read with `volume.images.read_volume`, or made of an array.
             window: `Window`, or what `window_from` understands; None is automatic.
             policy, stop_rule, cache_budget: defaults `BracketedMemoryPolicy()`, `StopRule()`, and by device.
+            zoom: how near small objects are looked at; None: all on whole slices, as SAM2 does.
 
         Raises:
             VolumeError: unknown window, or nothing finite in the volume.
@@ -62,14 +68,11 @@ class VolumeSession:
         self.predictor = predictor
         self.volume = volume
         self.window = window_from(window, volume)
-        policy = policy or BracketedMemoryPolicy()
-        self._policy = policy
         self._rule = stop_rule or StopRule()
         self._store = SliceFeatureStore(predictor, volume, self.window, cache_budget)
-        self._decoder = SliceDecoder(predictor, self._store)
-        self._prompting = Prompting(self._decoder, self._store, policy)
-        self._tracker = Tracker(predictor, self._decoder, self._store, policy)
+        self._lenses = Lenses(predictor, self._store, policy or BracketedMemoryPolicy(), zoom)
         self._states = ObjectStates()
+        self._following = Following(self._states, self._lenses, self._store)
 
     def add_point(
         self, object_id: str, axis: SliceAxis | int, position: Sequence[float], positive: bool = True
@@ -95,10 +98,8 @@ class VolumeSession:
         """
         prompt = self._checked(prompt)
         before = self._states.get(object_id)
-        state = self._prompting.place(before or ObjectState(prompt.axis), prompt)
+        state = self._lenses.prompted(before, prompt)
         position = self._store.plane(prompt.axis).order(prompt.slice_index)
-        if prompt.axis == state.axis:
-            state = self._prompting.settle(state, position)
         self._states.commit(object_id, state, Action.PROMPT)
         if prompt.axis == state.axis:
             return slice_preview(object_id, state, before, position, self._store)
@@ -122,7 +123,7 @@ class VolumeSession:
             if before is not None:
                 self._states.commit(object_id, ObjectState(before.axis), Action.PROMPT)
             return [] if before is None else cleared_previews(object_id, before, self._store)
-        state, changed = self._prompting.replaced(before, checked)
+        state, changed = self._lenses.replaced(before, checked)
         self._states.commit(object_id, state, Action.PROMPT)
         return [slice_preview(object_id, state, before, position, self._store) for position in changed]
 
@@ -171,40 +172,7 @@ class VolumeSession:
                 "The slice range holds no prompted slice; widen it to one, or give a prompt inside the range."
             )
         rule = self._rule if span is None else StopRule.never()
-        return self._propagation(object_id, (first, last), rule, cancel)
-
-    def _propagation(
-        self, object_id: str, span: tuple[int, int], rule: StopRule, cancel: CancelToken | None
-    ) -> Iterator[SliceUpdate]:
-        before = self._states.known(object_id)
-        state = self._prompting.settle_all(before)
-        if not state.conditioning:
-            raise PromptError("Nothing says where the object is yet; give a positive point, a box or a mask first.")
-        if state is not before:
-            self._states.commit(object_id, state, Action.PROPAGATION)
-        recorded = state is not before
-        prompted = [position for position in state.conditioning if span[0] <= position <= span[1]]
-        for number, position in enumerate(prompted):
-            if cancel is not None and cancel.cancelled:
-                return
-            yield update_of(object_id, state, before, position, self._store, number + 1, span[1] - span[0] + 1)
-            if self._states.get(object_id) is not state:
-                return
-        for progress in self._tracker.track(state, span, rule, cancel):
-            previous, state = state, state.with_results(progress.results)
-            if recorded:
-                self._states.advance(object_id, state)
-            else:
-                self._states.commit(object_id, state, Action.PROPAGATION)
-                recorded = True
-            done, total = progress.done + len(prompted), progress.total + len(prompted)
-            for position, result in progress.results.items():
-                update = update_of(object_id, state, previous, position, self._store, done, total)
-                if result.memory is None and update.box is None:
-                    continue  # beyond the object's end, and empty before
-                yield update
-                if self._states.get(object_id) is not state:
-                    return
+        return self._following.updates(object_id, (first, last), rule, cancel)
 
     @property
     def object_ids(self) -> tuple[str, ...]:
@@ -220,14 +188,20 @@ class VolumeSession:
         return object_mask(self._states.known(object_id), self._store)
 
     def logits(self, object_id: str) -> dict[int, Tensor]:
-        """Logits [1, 1, S/4, S/4] before they became masks, by slice index, in the network's orientation."""
+        """Logits [1, 1, S/4, S/4] before they became masks, by slice index, in the network's orientation and of its
+        field of view (`field_of_view`).
+        """
         return object_logits(self._states.known(object_id), self._store)
+
+    def field_of_view(self, object_id: str) -> FieldOfView | None:
+        """The part of the slices along `axis(object_id)` that the network sees; None: all. Canonical pixels."""
+        return self._states.known(object_id).field
 
     def slice_mask(self, object_id: str, axis: SliceAxis | int, index: int) -> np.ndarray:
         """A slice of `mask`, bool in array orientation, a new array."""
         state, axis = self._states.known(object_id), checked_axis(axis)
         checked_range((index, index), self._store.plane(axis))
-        return self._prompting.section(state, axis, index)
+        return self._lenses.of(state.axis).prompting.section(state, axis, index)
 
     def confidence(self, object_id: str) -> dict[int, SliceConfidence]:
         """Confidence by slice index along `axis(object_id)`, ascending; only slices that were prompted or reached."""
@@ -252,10 +226,12 @@ class VolumeSession:
         prompt = self._checked(checked_mask(checked_axis(axis), index, mask))
         position = self._store.plane(prompt.axis).order(prompt.slice_index)
         state = self._states.get(object_id)
-        selection = None
-        if state is not None and state.axis == prompt.axis:
-            selection = self._prompting.selection(state, position)
-        return self._decoder.refine(prompt.axis, position, prompt.mask, selection)
+        if state is None or state.axis != prompt.axis or not self._lenses.holds(state, prompt):
+            return self._lenses.for_mask(prompt.axis, prompt.mask).decoder.refine(
+                prompt.axis, position, prompt.mask, None
+            )
+        lens = self._lenses.through(state)
+        return lens.decoder.refine(prompt.axis, position, prompt.mask, lens.prompting.selection(state, position))
 
     def undo(self, object_id: str | None = None) -> tuple[SliceUpdate, ...]:
         """Take back the last prompt or propagation of an object (None: of whichever object was changed last).

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from ..network.features import BoundaryMaps, SliceFeatures
 from ..volume import intensity
+from ..volume.field_of_view import FieldOfView
 from ..volume.planes import SliceAxis, SlicePlane
 from .features_cache import CacheBudget, TieredCache
 from .predictor import ArrivingFeatures, SlicePredictor
@@ -23,8 +25,14 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class _Key:
     axis: SliceAxis
+    field: FieldOfView | None
     position: int
     adapted: bool
+
+
+@dataclass
+class _Tally:
+    encoded: int = 0
 
 
 @dataclass(frozen=True)
@@ -74,7 +82,20 @@ class SliceFeatureStore:
         self._ahead: dict[SliceAxis, list[int]] = {}
         self._inside: dict[tuple[bool, ...], Tensor] = {}
         self._forget = predictor.on_low_memory(self._release)
-        self.encoded_count = 0
+        self._tally = _Tally()
+
+    def narrowed(self, axis: SliceAxis, field: FieldOfView | None) -> SliceFeatureStore:
+        """The same volume, along `axis` seen through a field of view; None: whole slices. Cache, budget and all that
+        is under way are shared with this store, so that it alone is to be closed.
+        """
+        other = copy(self)
+        other._planes = {**self._planes, axis: self._planes[axis].within(field)}
+        return other
+
+    @property
+    def encoded_count(self) -> int:
+        """How many slices the image encoder has run on, repeats included."""
+        return self._tally.encoded
 
     @property
     def cached_bytes(self) -> int:
@@ -95,10 +116,10 @@ class SliceFeatureStore:
         radius = self._predictor.network.adapter_radius
         wanted: list[int] = []
         for position in positions:
-            if _Key(axis, position, True) in self._cache:
+            if self._key(axis, position, adapted=True) in self._cache:
                 continue
             wanted += [near for near in self._window_of(axis, position, radius) if near not in wanted]
-        keys = {position: _Key(axis, position, False) for position in wanted}
+        keys = {position: self._key(axis, position) for position in wanted}
         return [at for at, key in keys.items() if key not in self._cache and key not in self._arriving]
 
     def prefetch(self, axis: SliceAxis, positions: Sequence[int]) -> None:
@@ -109,8 +130,8 @@ class SliceFeatureStore:
         for first in range(0, len(wanted), size):
             batch = wanted[first : first + size]
             encoded = self._predictor.encode_ahead([self.image(axis, position) for position in batch])
-            self.encoded_count += len(batch)
-            self._arriving.update(zip((_Key(axis, at, False) for at in batch), encoded, strict=True))
+            self._tally.encoded += len(batch)
+            self._arriving.update(zip((self._key(axis, at) for at in batch), encoded, strict=True))
 
     def settle(self) -> None:
         """Put what was encoded ahead and not used under the cache's budget."""
@@ -125,7 +146,7 @@ class SliceFeatureStore:
         network = self._predictor.network
         if network.adapter_radius == 0 and network.boundary is None:
             return raw
-        adapted = self._cache.get(_Key(axis, position, True))
+        adapted = self._cache.get(self._key(axis, position, adapted=True))
         if adapted is None:
             adapted = self._adapted(axis, [position, *self._adaptable(axis, position)])[0]
         return replace(raw, embedding=adapted.embedding, boundary=adapted.boundary)
@@ -140,13 +161,16 @@ class SliceFeatureStore:
         self.clear()
         self._forget()
 
+    def _key(self, axis: SliceAxis, position: int, *, adapted: bool = False) -> _Key:
+        return _Key(axis, self._planes[axis].field, position, adapted)
+
     def _window_of(self, axis: SliceAxis, position: int, radius: int) -> list[int]:
         """Positions t-r..t+r, those beyond the volume's ends clamped."""
         last = self._planes[axis].slice_count - 1
         return [min(max(position + offset, 0), last) for offset in range(-radius, radius + 1)]
 
     def _raw(self, axis: SliceAxis, positions: Sequence[int]) -> dict[int, SliceFeatures]:
-        found = {position: self._kept(_Key(axis, position, False)) for position in positions}
+        found = {position: self._kept(self._key(axis, position)) for position in positions}
         missing = [position for position, value in found.items() if value is None]
         found.update(self._encode(axis, missing))
         return found
@@ -168,9 +192,9 @@ class SliceFeatureStore:
         if not positions:
             return {}
         encoded = self._predictor.encode_slices([self.image(axis, position) for position in positions])
-        self.encoded_count += len(positions)
+        self._tally.encoded += len(positions)
         for position, features in zip(positions, encoded, strict=True):
-            self._cache.put(_Key(axis, position, False), features)
+            self._cache.put(self._key(axis, position), features)
         return dict(zip(positions, encoded, strict=True))
 
     def _adaptable(self, axis: SliceAxis, position: int) -> list[int]:
@@ -178,7 +202,7 @@ class SliceFeatureStore:
         ready = [
             at
             for at in self._ahead.get(axis, [])
-            if at != position and _Key(axis, at, True) not in self._cache and not self.missing(axis, [at])
+            if at != position and self._key(axis, at, adapted=True) not in self._cache and not self.missing(axis, [at])
         ]
         return ready[: self._predictor.batch_size - 1]
 
@@ -189,7 +213,7 @@ class SliceFeatureStore:
         raw = self._raw(axis, sorted({near for window in windows.values() for near in window}))
         adapted = self._predictor.run(lambda: self._adapt(windows, raw))
         for position, maps in zip(positions, adapted, strict=True):
-            self._cache.put(_Key(axis, position, True), maps)
+            self._cache.put(self._key(axis, position, adapted=True), maps)
         return adapted
 
     def _adapt(self, windows: dict[int, list[int]], raw: dict[int, SliceFeatures]) -> list[_AdaptedMaps]:

@@ -6,10 +6,12 @@ Positions are slice numbers in anatomical order along the object's axis. The map
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from dataclasses import field as dataclass_field
 
 from torch import Tensor
 
+from ..volume.field_of_view import FieldOfView
 from ..volume.planes import SliceAxis
 from .confidence import SliceEvidence
 from .memory_bank import Fingerprint, SliceMemory
@@ -30,8 +32,9 @@ class SliceResult:
         iou: predicted IoU, 0..1.
         object_score: logit; above 0 the object is on the slice.
         boundary: `confidence.boundary_certainty`.
-        logits: [1, 1, S/4, S/4] float32 in host memory; None beyond the object's end.
-        memory: for later slices; None beyond the object's end and on other planes.
+        logits: [1, 1, S/4, S/4] float32 in host memory, of the object's field of view; None beyond the object's end
+            and when the object has another field since.
+        memory: for later slices; None as the logits, and on other planes.
         chain: which chain computed it; None for a prompted slice.
         inputs: fingerprint of the memories it was computed from; None for a prompted slice.
         hints: negative points that it took account of without being a prompted slice's result.
@@ -98,13 +101,20 @@ class ObjectState:
         prompted: prompted slices by position, in the order they were first prompted.
         other_planes: prompted slices on other axes; previews only.
         results: propagated slices by position; a prompted slice's entry here is what was there before its prompt.
+        field: through which the network sees the slices along `axis`; None: whole slices.
     """
 
     axis: SliceAxis
     prompts: tuple[Prompt, ...] = ()
-    prompted: Mapping[int, PromptedSlice] = field(default_factory=dict)
-    other_planes: Mapping[PlaneKey, PromptedSlice] = field(default_factory=dict)
-    results: Mapping[int, SliceResult] = field(default_factory=dict)
+    prompted: Mapping[int, PromptedSlice] = dataclass_field(default_factory=dict)
+    other_planes: Mapping[PlaneKey, PromptedSlice] = dataclass_field(default_factory=dict)
+    results: Mapping[int, SliceResult] = dataclass_field(default_factory=dict)
+    field: FieldOfView | None = None
+
+    @property
+    def answered(self) -> bool:
+        """Whether a prompt along the axis has an answer."""
+        return any(entry.result is not None for entry in self.prompted.values())
 
     @property
     def conditioning(self) -> dict[int, SliceMemory]:

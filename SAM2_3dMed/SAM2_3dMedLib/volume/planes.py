@@ -11,7 +11,7 @@ view, chosen by the nearest RAS axes, so that none of them changes what the netw
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from itertools import permutations
 
@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import VolumeError
+from .field_of_view import FieldOfView
 from .geometry import FloatArray, Geometry
 
 
@@ -101,6 +102,10 @@ class SlicePlane:
     Canonical pixels are (x, y) = (column, row) of the turned slice, pixel centers at integers. Network pixels are
     those of the slice stretched to size x size. "Array orientation" is the volume's array with the slice axis
     removed.
+
+    With a `field` (see `within`) the canonical slice is that part of it: canonical and network pixels count from the
+    field's corner, `to_canonical` cuts it out, and `restore` puts it back among zeros. Array orientation is always
+    the whole slice.
     """
 
     axis: SliceAxis
@@ -112,6 +117,7 @@ class SlicePlane:
     orientation: str
     shape_ijk: tuple[int, int, int]
     spacing: tuple[float, float, float]
+    field: FieldOfView | None = None
 
     @classmethod
     def of(cls, geometry: Geometry, axis: SliceAxis | int) -> SlicePlane:
@@ -135,15 +141,30 @@ class SlicePlane:
             spacing=geometry.spacing,
         )
 
+    def within(self, field: FieldOfView | None) -> SlicePlane:
+        """The same slices, of which only `field` is looked at; None: the whole slices again.
+
+        ValueError when it reaches beyond the slice.
+        """
+        rows, columns = self.whole_shape
+        if field is not None and (field.bottom > rows or field.right > columns):
+            raise ValueError(f"The field {field} reaches beyond the slice of {rows} x {columns} pixels.")
+        return replace(self, field=field)
+
     @property
     def slice_count(self) -> int:
         """Number of slices along the axis."""
         return self.shape_ijk[self.axis]
 
     @property
+    def whole_shape(self) -> tuple[int, int]:
+        """(rows, columns) of the whole slice, turned."""
+        return self.shape_ijk[self.row_axis], self.shape_ijk[self.column_axis]
+
+    @property
     def shape(self) -> tuple[int, int]:
         """(rows, columns) of a canonical slice."""
-        return self.shape_ijk[self.row_axis], self.shape_ijk[self.column_axis]
+        return self.whole_shape if self.field is None else self.field.shape
 
     @property
     def array_shape(self) -> tuple[int, int]:
@@ -188,13 +209,16 @@ class SlicePlane:
     def to_canonical(self, slice_array: npt.NDArray) -> npt.NDArray:
         """A slice (or a stack [..., H, W]) in array orientation, turned to canonical orientation: a contiguous copy."""
         turned = np.swapaxes(slice_array, -1, -2) if self._transposed else slice_array
-        return self._flip(turned).copy()
+        return self._part(self._flip(turned)).copy()
 
     def restore(self, canonical: npt.NDArray) -> npt.NDArray:
         """A canonical slice (or a stack [..., rows, columns]) turned back to array orientation: a contiguous copy.
 
-        Inverse of `to_canonical`.
+        Inverse of `to_canonical`; zero outside of the field.
         """
+        if self.field is not None:
+            part, canonical = canonical, np.zeros((*canonical.shape[:-2], *self.whole_shape), canonical.dtype)
+            self._part(canonical)[...] = part
         turned = self._flip(canonical)
         return (np.swapaxes(turned, -1, -2) if self._transposed else turned).copy()
 
@@ -203,11 +227,11 @@ class SlicePlane:
         """Voxel positions [N, 3] to canonical pixels [N, 2], (x, y) = (column, row)."""
         positions = np.asarray(ijk, dtype=np.float64).reshape(-1, 3)
         x, y = positions[:, self.column_axis], positions[:, self.row_axis]
-        return np.stack([self._mirror(x, self.column_axis), self._mirror(y, self.row_axis)], axis=1)
+        return np.stack([self._mirror(x, self.column_axis), self._mirror(y, self.row_axis)], axis=1) - self._corner
 
     def from_pixels(self, xy: npt.ArrayLike, index: float | npt.ArrayLike) -> FloatArray:
         """Canonical pixels [N, 2] on slice `index` (one, or one a point) to voxel positions [N, 3]."""
-        pixels = np.asarray(xy, dtype=np.float64).reshape(-1, 2)
+        pixels = np.asarray(xy, dtype=np.float64).reshape(-1, 2) + self._corner
         ijk = np.empty((len(pixels), 3))
         ijk[:, self.axis] = index
         ijk[:, self.column_axis] = self._mirror(pixels[:, 0], self.column_axis)
@@ -258,6 +282,17 @@ class SlicePlane:
     def _transposed(self) -> bool:
         # In array orientation the slower of the two remaining axes (the one later in i, j, k) is the first.
         return self.row_axis < self.column_axis
+
+    @property
+    def _corner(self) -> FloatArray:
+        """(x, y) of the field's first pixel on the whole slice."""
+        return np.zeros(2) if self.field is None else np.array([self.field.left, self.field.top], dtype=np.float64)
+
+    def _part(self, whole: npt.NDArray) -> npt.NDArray:
+        """The field's part of whole canonical slices: a view."""
+        if self.field is None:
+            return whole
+        return whole[..., self.field.top : self.field.bottom, self.field.left : self.field.right]
 
     def _flip(self, turned: npt.NDArray) -> npt.NDArray:
         rows = slice(None, None, -1 if self.rows_flipped else 1)
