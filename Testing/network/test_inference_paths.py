@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from SAM2_3dMedLib.network import memory_reader
 from SAM2_3dMedLib.network.build import build_network
 from SAM2_3dMedLib.network.config import Parts, network_config
 from SAM2_3dMedLib.network.features import MemoryItem, PointerItem
@@ -95,3 +96,14 @@ def test_reduced_weights_are_those_that_autocast_makes(network) -> None:
         assert torch.equal(ours, reference)
     assert not torch.equal(outputs[0][-1], boundary.logits), "autocast is in effect"
     assert next(network.memory_attention.parameters()).dtype == torch.float32, "the original stays as it was"
+
+
+@torch.inference_mode()
+def test_what_is_kept_of_pointers_places_has_an_end(network, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory_reader, "_MOST_PLACES", 5)
+    reader, pointers = MemoryReader(network), _noise(2, 1, network.hidden_dim)
+    first = reader.project_pointers(pointers, (0, 1), MAX_POINTERS)
+    for distance in range(1, 20):
+        reader.project_pointers(pointers, (distance, 1), MAX_POINTERS)
+    assert len(reader._pointer_places) == 5
+    torch.testing.assert_close(reader.project_pointers(pointers, (0, 1), MAX_POINTERS).keys, first.keys)

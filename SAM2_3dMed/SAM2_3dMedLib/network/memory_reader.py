@@ -20,6 +20,10 @@ from .fused import layer_norm, rotated
 from .model import SAM23dMed
 from .split_attention import SplitAttention
 
+# How many lists of pointers' distances are kept with what they add, 18 kB each: the slices of some propagations. Each
+# slice beyond a correction has a list of its own, and a session has no end of corrections.
+_MOST_PLACES = 2048
+
 
 @dataclass(frozen=True)
 class ProjectedMemory:
@@ -93,6 +97,8 @@ class MemoryReader:
         """Keys and values of P pointers [P, B, C] of B slices; each is split into tokens of the same place."""
         key = (tuple(distances), max_pointers)
         if key not in self._pointer_places:
+            if len(self._pointer_places) >= _MOST_PLACES:
+                del self._pointer_places[next(iter(self._pointer_places))]
             places = torch.tensor(distances, dtype=torch.float32, device=pointers.device) / max(1, max_pointers - 1)
             places = self._pointer_place(get_1d_sine_pe(places, dim=self.width)).float()
             self._pointer_places[key] = places.repeat_interleave(self.pointer_tokens, dim=0)
