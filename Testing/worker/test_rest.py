@@ -4,6 +4,7 @@ import io
 import queue
 import threading
 
+import pytest
 from SAM2_3dMedLib.worker import messages as m
 from SAM2_3dMedLib.worker.engine import Engine
 from SAM2_3dMedLib.worker.server import Server
@@ -52,12 +53,13 @@ def test_a_request_waits_for_one_piece_of_preparation_at_most() -> None:
     assert 20 <= engine.done_before[0] < 900, "some was prepared, and not all"
 
 
-def test_what_cannot_be_prepared_costs_nobody_a_request(capsys) -> None:
+@pytest.mark.parametrize("kind", [RuntimeError, MemoryError, AssertionError, OSError])
+def test_what_cannot_be_prepared_costs_nobody_a_request(capsys, kind: type[Exception]) -> None:
     engine = Engine("cpu")
 
     def failing():
         yield
-        raise RuntimeError("CUDA error: no kernel image")
+        raise kind("CUDA error: no kernel image")
 
     engine._warming = failing()
     assert engine.rest()

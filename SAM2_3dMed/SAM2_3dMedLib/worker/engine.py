@@ -92,9 +92,10 @@ class Engine:
         """Use a moment without requests to prepare the device; False: there is nothing left to prepare."""
         try:
             return next(self._warming, self) is not self
-        except (DeviceMemoryError, RuntimeError) as error:
-            # Nobody asked for this: it is left, and what the user asks for finds its own way down (`handle`).
-            print(f"The device was not prepared ahead: {error}", file=sys.stderr)
+        except Exception as error:
+            # Nobody asked for this: whatever it was, it must not end the process. It is left, and what the user asks
+            # for finds its own way down (`handle`).
+            print(f"The device was not prepared ahead: {type(error).__name__}: {error}", file=sys.stderr)
             self._warming = iter(())
             return False
 
