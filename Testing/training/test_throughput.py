@@ -23,6 +23,12 @@ def test_the_second_halves_are_compared(tmp_path):
     assert "| two | 20 | 1850 | 1.85 | 1.6000 ± 0.5000 |" in table(["one", "two"], [one, two])
 
 
+def test_steps_without_a_finite_loss_do_not_count(tmp_path):
+    """The trainer leaves such a step out, and writes null into its log."""
+    _log(tmp_path / "one" / "log.jsonl", 1000.0, [9.0, 9.0, 1.0, None, 2.0])
+    assert read_pace(tmp_path / "one" / "log.jsonl").loss == 1.5
+
+
 def test_too_short_a_log_is_refused(tmp_path):
     _log(tmp_path / "one" / "log.jsonl", 1000.0, [9.0, 1.0])
     with pytest.raises(ValueError, match="2 steps"):

@@ -38,7 +38,7 @@ def read_pace(path: Path) -> Pace:
         ValueError: fewer than four of them.
     """
     told = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    steps = [facts for facts in told if "total" in facts]
+    steps = [facts for facts in told if facts.get("total") is not None]  # null: a step that gave no finite loss
     if len(steps) < 4:
         raise ValueError(f"{path} tells of {len(steps)} steps; four at least are needed. Set log_every lower.")
     later = steps[len(steps) // 2 :]
