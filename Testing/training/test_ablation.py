@@ -130,6 +130,19 @@ def test_runs_are_done_once_and_go_on(packs, small, tmp_path, capsys):
     assert "| plain SAM2 | 3 | confident |" in page(rows)
 
 
+def test_folders_of_packs_are_looked_at_before_anything_is_trained(packs, tmp_path, capsys):
+    (tmp_path / "none").mkdir()
+    for train, tests, said in (
+        (packs, [tmp_path / "none"], "none holds no packs"),
+        (tmp_path / "none", [packs], "none holds no packs"),
+        (packs, [packs, packs], "have one name"),
+    ):
+        with pytest.raises(SystemExit, match="2"):
+            main(["--packs", str(train), "--test-packs", *map(str, tests), "--output", str(tmp_path / "out")])
+        assert said in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_processes_share_the_runs(packs, small, tmp_path, capsys):
     given = _given(tmp_path, packs, small, "--arms", "BD", "all, D = 3")
     assert main([*given, "--only-start"]) == 0

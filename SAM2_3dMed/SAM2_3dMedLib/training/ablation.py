@@ -67,7 +67,7 @@ def open_bench(options: argparse.Namespace, number: int = 0) -> Bench:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry of `python -m SAM2_3dMedLib.training.ablation`. Exit code 1 when a run failed."""
     began = time.time()
-    options = parser().parse_args(arguments)
+    options = _read_options(arguments)
     options.output.mkdir(parents=True, exist_ok=True)
     arms = [arm for arm in ARMS if not options.arms or arm.name in options.arms]
     if options.usual_trial:
@@ -89,6 +89,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for run in workers.runs():
         _keep(options.output, run)
     return _closing(len(workers.left), workers.failures)
+
+
+def _read_options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Options, and folders that hold packs: found out before the common start is trained, which takes minutes."""
+    known = parser()
+    options = known.parse_args(arguments)
+    for folder in (options.packs, *options.test_packs):
+        if not any(folder.glob("*.npz")):
+            known.error(f"{folder} holds no packs (*.npz).")
+    if len({folder.name for folder in options.test_packs}) < len(options.test_packs):
+        known.error("Two folders of --test-packs have one name, by which results are told apart; rename one.")
+    return options
 
 
 def _prepared(options: argparse.Namespace, bench: Bench, arms: Sequence[Arm]) -> Budget:
