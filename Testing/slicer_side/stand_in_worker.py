@@ -54,6 +54,11 @@ class StandInWorker:
         self.requests.append("close_volume")
         self.sources.pop(volume_id, None)
 
+    def close_volumes_of(self, node_id) -> None:
+        for source in tuple(self.sources.values()):
+            if source.node_id == node_id:
+                self.close_volume(source.volume_id)
+
     def prompts(self, volume_id, object_id) -> tuple:
         return self._objects.get((volume_id, object_id), ())
 

@@ -136,6 +136,25 @@ def test_scene_closed_while_another_tool_is_used(bench):
     assert bench.controller.store.prompts(segmentation, "A") == ()
 
 
+@pytest.mark.parametrize("gone", ["volume", "scene"])
+@pytest.mark.parametrize("at_work", [True, False], ids=["while the effect is active", "after it was left"])
+def test_of_a_volume_that_is_gone_no_copy_stays_in_the_engine(bench, at_work, gone):
+    """It is as large as the volume, in the engine and, by the reference to the node's array, here."""
+    click(bench)
+    bench.volume.GetImageData().GetPointData().GetScalars().Modified()
+    click(bench, (CENTER[0] + 2, CENTER[1], CENTER[2]))
+    assert len(bench.client.sources) == 2, "before its voxels changed, and as it is"
+    if not at_work:
+        bench.leave()
+        bench.run()
+    if gone == "volume":
+        bench.scene.RemoveNode(bench.volume)
+    else:
+        bench.scene.Clear(False)
+    bench.run()
+    assert bench.client.sources == {}
+
+
 def test_engine_ends_by_itself(bench):
     begin_propagation(bench)
     bench.client._running = None

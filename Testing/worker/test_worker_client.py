@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -208,6 +209,23 @@ def test_the_third_volume_closes_the_first_and_coming_back_restores_its_prompts(
     assert len(slicer_side.of(m.VolumeOpened)) == uploads + 1
     client.close_volume("first")
     assert slicer_side.answer(client.propagate("first", "one")).kind == "volume"
+
+
+def test_all_that_is_open_of_a_node_is_closed_and_nothing_else(slicer_side):
+    """Its voxels had changed, so it was opened twice."""
+    client = slicer_side.client
+    first, other = (replace(phantom(name), node_id="gone") for name in ("before", "now"))
+    for source in (first, other):
+        client.open_volume(source)
+    client.close_volumes_of("another")
+    assert tuple(client._memory.open_volumes) == ("before", "now")
+    client.open_volume(phantom("kept"))
+    client.close_volumes_of("gone")
+    assert tuple(client._memory.open_volumes) == ("kept",)
+    for volume_id, kind in (("now", m.Failed), ("kept", m.Preview)):
+        request = client.add_prompt(volume_id, "one", POINT)
+        slicer_side.answer(request)
+        assert slicer_side.of(kind, request)
 
 
 def test_another_model_keeps_the_prompts_and_a_bad_file_keeps_the_model(slicer_side, weights, tmp_path):

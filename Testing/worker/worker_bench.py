@@ -21,6 +21,7 @@ class Source:
     ijk_to_ras: np.ndarray
     name: str = "phantom"
     modality: str | None = "CT"
+    node_id: str = "node"
 
 
 def phantom(volume_id="volume", slices=8, side=48):

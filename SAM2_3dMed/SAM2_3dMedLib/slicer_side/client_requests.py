@@ -35,6 +35,12 @@ class RequestsMixin:
         if self._memory.close_volume(volume_id):
             self._forget_volume(volume_id)
 
+    def close_volumes_of(self, node_id: str) -> None:
+        """All that is open of a volume node: as it is, and as it was before its voxels changed."""
+        for source in tuple(self._memory.open_volumes.values()):
+            if source.node_id == node_id:
+                self.close_volume(source.volume_id)
+
     def add_prompt(self, volume_id: str, object_id: str, prompt: Any) -> int:
         self.start()
         self._cancel_running()

@@ -234,13 +234,14 @@ class Controller(EngineMixin, PromptsMixin, RestoreMixin, RefineMixin, AnswersMi
     def volume_removed(self, node) -> None:
         """A volume is about to go: its prompts stay in the scene, its copy in the worker is dropped."""
         if self.source is None or self.source.node_id != node.GetID():
+            self.client.close_volumes_of(node.GetID())
             return
         self.cancel_running()
         volume_id = self.source.volume_id
         self._drop_jobs(lambda job: job.source.volume_id == volume_id)
         self._watch.follow_volume(None)
         self.source = None
-        self.client.close_volume(volume_id)
+        self.client.close_volumes_of(node.GetID())
         self._show_prompts()
         self.listeners.tell(Change.CONTEXT)
 
