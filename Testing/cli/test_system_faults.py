@@ -166,7 +166,13 @@ def _card_without_memory(*_, **__) -> None:
     raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
 
-@pytest.mark.parametrize("fail", [_numpy_without_memory, _torch_without_memory, _card_without_memory])
+def _windows_without_memory(*_, **__) -> None:
+    raise RuntimeError("[enforce fail at alloc_cpu.cpp:121] data. DefaultCPUAllocator: not enough memory: you tried")
+
+
+@pytest.mark.parametrize(
+    "fail", [_windows_without_memory, _numpy_without_memory, _torch_without_memory, _card_without_memory]
+)
 def test_memory_that_runs_out_is_one_sentence(cli, ct, weights, tmp_path, monkeypatch, fail):
     monkeypatch.setattr("SAM2_3dMedLib.commands.segment.VolumeSession", fail)
     ended = cli("segment", ct, "--weights", weights, "--output", tmp_path / "x.seg.nrrd", "--box", BOX)

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from SAM2_3dMedLib.worker.devices import card_is_supported, choose_device, is_out_of_memory
+from SAM2_3dMedLib.worker.devices import card_is_supported, choose_device
 
 WHEEL = ["sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120", "compute_120"]
 
@@ -34,11 +34,3 @@ def test_without_a_gpu_the_cpu_is_used_and_the_sentence_says_why(wanted):
         wanted, "CUDA" if not torch.backends.cuda.is_built() else "GPU"
     )
     assert reason in choice.sentence
-
-
-def test_out_of_memory_is_told_from_other_errors():
-    assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory."))
-    assert is_out_of_memory(RuntimeError("MPS backend out of memory (MPS allocated: 9 GB)"))
-    assert is_out_of_memory(RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"))
-    assert not is_out_of_memory(RuntimeError("expected scalar type Half"))
-    assert not is_out_of_memory(ValueError("out of memory"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ..propagation.errors import ran_out_of_memory
+
 BAD_INPUT = 2
 _SAM2 = "SAM2_BUILD_CUDA=0 pip install --no-deps --no-build-isolation sam2==1.1.0"
 _PACKAGE = __package__.rpartition(".")[0]
@@ -23,17 +25,10 @@ def sentence_for(error: BaseException) -> str | None:
         if missing == "sam2":  # no requirement of this package: pip would build it with a second torch and CUDA
             return f"The package 'sam2' is missing; after torch, install it with: {_SAM2}"
         return f"The package '{missing}' is missing; install it with: pip install 'sam2-3dmed[train]' (see README)."
-    if isinstance(error, MemoryError) or _is_torch_without_memory(error):
+    if ran_out_of_memory(error):
         return (
             "The memory of this computer or of its graphics card is too small for this; use a crop, or smaller numbers."
         )
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror or error}; check that the path exists and can be written."
     return None
-
-
-def _is_torch_without_memory(error: BaseException) -> bool:
-    """torch has a class for a full graphics card, and only words for the computer's own memory."""
-    return type(error).__name__ == "OutOfMemoryError" or (
-        isinstance(error, RuntimeError) and ("allocate memory" in str(error) or "not enough memory" in str(error))
-    )

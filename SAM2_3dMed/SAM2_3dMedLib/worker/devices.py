@@ -59,14 +59,6 @@ def card_is_supported(capability: tuple[int, int], arch_list: list[str]) -> bool
     return False
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """True for a GPU or host allocation that failed, on CUDA, MPS and CPU."""
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        return True
-    text = str(error).lower()
-    return isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)
-
-
 def release_memory(device: str) -> None:
     """Gives cached GPU memory back, so that a second try has it."""
     if device.startswith("cuda"):

@@ -19,14 +19,14 @@ import numpy as np
 from ..network.checkpoint import CheckpointError, load_checkpoint
 from ..propagation.cancel import CancelToken
 from ..propagation.device_limit import default_limit, limit_device_memory
-from ..propagation.errors import DeviceMemoryError, PromptError
+from ..propagation.errors import DeviceMemoryError, PromptError, ran_out_of_memory
 from ..propagation.predictor import SlicePredictor
 from ..propagation.prompts import Prompt, prompt_from_json
 from ..propagation.session import VolumeSession
 from ..propagation.updates import SliceUpdate
 from ..volume.images import Volume, VolumeError
 from . import messages as m
-from .devices import DeviceChoice, choose_device, is_out_of_memory, release_memory
+from .devices import DeviceChoice, choose_device, release_memory
 from .errors import EngineError
 
 
@@ -72,8 +72,8 @@ class Engine:
                 raise EngineError("prompt", str(error)) from error
             except VolumeError as error:
                 raise EngineError("volume", str(error)) from error
-            except (DeviceMemoryError, RuntimeError, MemoryError) as error:
-                if not isinstance(error, DeviceMemoryError) and not is_out_of_memory(error):
+            except (RuntimeError, MemoryError) as error:
+                if not isinstance(error, DeviceMemoryError) and not ran_out_of_memory(error):
                     raise
                 notice = self._fall_back_to_cpu(request.request)
                 if notice is None:
