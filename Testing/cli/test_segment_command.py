@@ -180,3 +180,17 @@ def test_an_output_that_is_a_link_stays_one(cli, ct, weights, tmp_path, monkeypa
     assert [target for _, target in replaced] == list(links.values())
     assert all(store in partial.parents for partial, _ in replaced), "or another disk could not be renamed to"
     assert sorted(path.name for path in store.iterdir()) == ["picture", "result"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other rights")
+def test_nobody_else_may_read_the_results_where_the_user_has_it_so(cli, ct, weights, tmp_path):
+    former = os.umask(0o077)
+    try:
+        ended = cli("segment", ct, "--weights", weights, "--output", tmp_path / "x.seg.nrrd", "--box", BOX)
+    finally:
+        os.umask(former)
+    assert ended.code == 0, ended.err
+    assert {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {
+        "x.seg.nrrd": 0o600,
+        "x.png": 0o600,
+    }

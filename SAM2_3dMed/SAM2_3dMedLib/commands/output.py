@@ -71,26 +71,20 @@ def behind_links(path: Path) -> Path:
 
 
 def write_whole(path: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill a temporary file beside `path`, then give it its name; nothing is left when it fails.
+    """Let `write` fill a file in a folder beside `path`, then give it its name; nothing is left when it fails.
 
-    A symbolic link stays one: the file that it stands for is replaced.
+    A symbolic link stays one: the file that it stands for is replaced. Who may read the file is as the user's umask
+    says: it shows patients.
 
     Raises:
         UserError: the disk is full, or the folder went away.
     """
     target = behind_links(path)
-    temporary: Path | None = None
     try:
-        handle, name = tempfile.mkstemp(prefix=".partial-", dir=target.parent, suffix=path.suffix)
-        temporary = Path(name)
-        os.close(handle)
-        write(temporary)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, target)
-    except BaseException as error:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            reason = error.strerror or str(error)
-            raise UserError(f"{path} was not written ({reason}); free some space or choose another output.") from error
-        raise
+        with tempfile.TemporaryDirectory(prefix=".partial-", dir=target.parent) as folder:
+            partial = Path(folder) / f"partial{path.suffix}"
+            write(partial)
+            os.replace(partial, target)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UserError(f"{path} was not written ({reason}); free some space or choose another output.") from error
