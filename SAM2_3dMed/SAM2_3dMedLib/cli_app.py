@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 
 from .cli_models import models_app
-from .cli_names import DeviceName, MemoryName, ProtocolName
+from .cli_names import DeviceName, FieldName, MemoryName, ProtocolName
 from .commands.errors import BAD_INPUT
 from .commands.termination import termination_raises
 
@@ -128,6 +128,9 @@ def evaluate(
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many cases of each data set.")] = None,
     window: WindowOption = "auto",
     memory: Annotated[MemoryName, typer.Option(help="Which earlier slices a slice sees.")] = MemoryName.BRACKETED,
+    field: Annotated[
+        FieldName, typer.Option(help="Small objects through a field of view of their own, or all on whole slices.")
+    ] = FieldName.NEAR,
     device: DeviceOption = DeviceName.AUTO,
 ) -> None:
     """Measure a model on labeled volumes with simulated prompts: Dice, IoU, HD95, NSD, worst slice, seconds.
@@ -137,6 +140,7 @@ def evaluate(
     from .commands.engine import Device
     from .commands.evaluate import EvaluateRequest, run_evaluate
     from .propagation.policy_choice import PolicyChoice
+    from .propagation.zoom import FieldChoice
     from .training.protocols import Protocol
 
     request = EvaluateRequest(
@@ -150,6 +154,7 @@ def evaluate(
         limit=limit,
         window=window,
         memory=PolicyChoice(memory.value),
+        field=FieldChoice(field.value),
         device=Device(device.value),
     )
     with termination_raises():

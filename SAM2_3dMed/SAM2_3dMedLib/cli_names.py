@@ -31,3 +31,10 @@ class MemoryName(str, Enum):
     SAM2 = "sam2"
     BRACKETED = "bracketed"
     CONFIDENT = "confident"
+
+
+class FieldName(str, Enum):
+    """`propagation.zoom.FieldChoice`."""
+
+    NEAR = "near"
+    WHOLE = "whole"

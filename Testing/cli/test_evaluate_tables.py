@@ -7,12 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 from PIL import Image
-from SAM2_3dMedLib.cli_names import DeviceName, MemoryName, ProtocolName
+from SAM2_3dMedLib.cli_names import DeviceName, FieldName, MemoryName, ProtocolName
 from SAM2_3dMedLib.commands.engine import Device
 from SAM2_3dMedLib.commands.markdown import row_of, with_interval
 from SAM2_3dMedLib.commands.tables import write_csv, write_json
 from SAM2_3dMedLib.commands.worst_cases import REFERENCE, RESULT, SHOWN, WorstCases, draw_worst, worst_of
 from SAM2_3dMedLib.propagation.policy_choice import PolicyChoice
+from SAM2_3dMedLib.propagation.zoom import FieldChoice
 from SAM2_3dMedLib.training.evaluation import ObjectEvaluation
 from SAM2_3dMedLib.training.protocols import Protocol
 from SAM2_3dMedLib.volume.images import Volume
@@ -103,7 +104,8 @@ def test_only_the_worst_are_kept_in_whatever_order_they_come():
 
 
 @pytest.mark.parametrize(
-    ("names", "meant"), [(ProtocolName, Protocol), (MemoryName, PolicyChoice), (DeviceName, Device)]
+    ("names", "meant"),
+    [(ProtocolName, Protocol), (MemoryName, PolicyChoice), (FieldName, FieldChoice), (DeviceName, Device)],
 )
 def test_the_command_line_knows_every_name(names, meant):
     """Its lists are written a second time, because the first ones import scipy and torch."""

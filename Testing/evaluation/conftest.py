@@ -7,7 +7,7 @@ import pytest
 import SimpleITK as sitk  # noqa: N813  its customary name
 import torch
 from SAM2_3dMedLib.propagation.prompts import BoxPrompt
-from SAM2_3dMedLib.training.evaluation import objects, read_cases, variants
+from SAM2_3dMedLib.training.evaluation import read_cases, settings
 
 HEADER = "split,dataset,case,modality,labels,image,label\n"
 SPACING = (1.0, 4.0, 1.5)  # I, J, K: the slices were acquired along J
@@ -34,6 +34,8 @@ class BoxSession:
     found: dict[str, np.ndarray] = field(default_factory=dict)
     closed: bool = False
     policy: object = None
+    window: object = None
+    zoom: object = None
 
     def add_prompt(self, name, prompt):
         if isinstance(prompt, BoxPrompt):
@@ -98,10 +100,9 @@ def case(tmp_path, truth):
 def session(monkeypatch, truth):
     session = BoxSession(truth)
 
-    def opened(predictor, volume, window, policy):
-        session.policy = policy
+    def opened(predictor, volume, window, policy, zoom):
+        session.window, session.policy, session.zoom = window, policy, zoom
         return session
 
-    for module in (objects, variants):
-        monkeypatch.setattr(module, "VolumeSession", opened)
+    monkeypatch.setattr(settings, "VolumeSession", opened)
     return session

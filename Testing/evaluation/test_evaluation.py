@@ -5,9 +5,11 @@ import pytest
 import SimpleITK as sitk  # noqa: N813  its customary name
 import torch
 from SAM2_3dMedLib.propagation.confident_policy import ConfidentMemoryPolicy
+from SAM2_3dMedLib.propagation.zoom import FieldChoice, Zoom
 from SAM2_3dMedLib.training.evaluation import (
     EvaluationCase,
     EvaluationError,
+    SessionSettings,
     evaluate_case,
     evaluate_variants,
     read_cases,
@@ -24,12 +26,17 @@ def results_of(case, protocol):
     return [evaluation.result for evaluation in evaluate_case(NoPredictor(), case, protocol)]
 
 
-def test_the_session_gets_the_memory_policy(case, session):
+def test_the_session_gets_window_memory_policy_and_field(case, session):
     for evaluate, protocol in ((evaluate_case, Protocol.BOX), (evaluate_variants, Protocol.OFF_SLICE)):
         session.policy = None
         policy = ConfidentMemoryPolicy()
-        next(iter(evaluate(NoPredictor(), case, protocol, policy=policy)))
-        assert session.policy is policy
+        settings = SessionSettings("30/60", policy, FieldChoice.WHOLE)
+        next(iter(evaluate(NoPredictor(), case, protocol, settings)))
+        assert (session.policy, session.zoom) == (policy, None)
+        assert (session.window.lower, session.window.upper) == (0, 60)
+        session.found.clear()
+        next(iter(evaluate(NoPredictor(), case, protocol)))
+        assert session.zoom == Zoom()
         session.found.clear()
 
 

@@ -31,7 +31,7 @@ def share(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 def test_small_networks_stay_under_six_gigabytes_with_cuda_itself(share: list[float]) -> None:
     for size in ("nano", "tiny"):
         limit_device_memory(torch.device("cuda"), default_limit(build_network(network_config(size, 128))))
-        assert share.pop() * 80 * GIB + 0.55 * GIB <= 6 * GIB
+        assert share.pop() * 80 * GIB + 0.83 * GIB <= 6e9
     as_large = torch.nn.Linear(15_000, 15_000, device="meta")
     assert default_limit(as_large) is None
 

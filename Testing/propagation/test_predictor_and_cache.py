@@ -101,6 +101,9 @@ def test_the_least_used_leaves_for_the_host_and_then_for_good() -> None:
     cache.release_device()
     assert cache.device_bytes == 0
     assert cache.host_bytes <= 20
+    for key in "hijk":
+        cache.put(key, _Value(10))
+    assert cache.device_bytes == 10, "half of what was too much"
     cache.clear()
     assert cache.host_bytes == 0
 

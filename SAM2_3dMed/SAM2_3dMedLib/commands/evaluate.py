@@ -12,8 +12,16 @@ from rich.console import Console
 from rich.progress import track
 
 from ..propagation.policy_choice import PolicyChoice
+from ..propagation.zoom import FieldChoice
 from ..training.bootstrap import RESAMPLES
-from ..training.evaluation import EvaluationCase, EvaluationError, EvaluationProcesses, join_evaluation, read_cases
+from ..training.evaluation import (
+    EvaluationCase,
+    EvaluationError,
+    EvaluationProcesses,
+    SessionSettings,
+    join_evaluation,
+    read_cases,
+)
 from ..training.protocols import Protocol
 from ..volume.intensity import check_window
 from ..weights.manifest import resolve_weights
@@ -31,6 +39,7 @@ class EvaluateRequest:
     Attributes:
         limit: at most this many cases of each data set, or None.
         memory: which memories a slice is decoded with.
+        field: how near small objects are looked at.
     """
 
     manifest: Path
@@ -43,6 +52,7 @@ class EvaluateRequest:
     limit: int | None = None
     window: str = "auto"
     memory: PolicyChoice = PolicyChoice.BRACKETED
+    field: FieldChoice = FieldChoice.NEAR
     device: Device = Device.AUTO
 
 
@@ -77,7 +87,8 @@ def run_evaluate(request: EvaluateRequest, console: Console) -> str | None:
     require_writable(request.output)
     with join_evaluation() as processes:
         predictor, model = load_predictor(request.weights, request.device)
-        study = study_of(predictor, request.protocol, request.window, request.memory.policy())
+        settings = SessionSettings(request.window, request.memory.policy(), request.field)
+        study = study_of(predictor, request.protocol, settings)
         about = _about(request, model, processes)
         if processes.first:
             console.print(f"{len(cases)} cases, protocol '{request.protocol.value}', {model}")
@@ -142,6 +153,7 @@ def _about(request: EvaluateRequest, model: str, processes: EvaluationProcesses)
         "dataset": request.dataset or "all",
         "window": request.window,
         "memory": request.memory.value,
+        "field": request.field.value,
         "torch": torch.__version__,
         "processes": processes.world,
         "bootstrap_resamples": RESAMPLES,

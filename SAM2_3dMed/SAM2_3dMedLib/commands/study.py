@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from ..propagation.policies import MemoryPolicy
 from ..propagation.predictor import SlicePredictor
 from ..training.evaluation import (
     EvaluationCase,
     ObjectResult,
+    SessionSettings,
     VariantResult,
     evaluate_case,
     evaluate_variants,
@@ -46,13 +46,13 @@ class Study(ABC, Generic[Row]):
     stem: str
     kind: type[Row]
 
-    def __init__(self, predictor: SlicePredictor, protocol: Protocol, window: str, policy: MemoryPolicy) -> None:
+    def __init__(self, predictor: SlicePredictor, protocol: Protocol, settings: SessionSettings) -> None:
         """
         Args:
             protocol: one that this kind of study evaluates.
-            window: as `volume.intensity.window_from`.
+            settings: of the sessions.
         """
-        self._predictor, self._protocol, self._window, self._policy = predictor, protocol, window, policy
+        self._predictor, self._protocol, self._settings = predictor, protocol, settings
         self._by_case: dict[int, list[Row]] = {}
         self._tiles: tuple[WorstTile, ...] = ()
 
@@ -106,7 +106,7 @@ class ObjectStudy(Study[ObjectResult]):
     def evaluate(self, number: int, case: EvaluationCase) -> None:
         worst = WorstCases(self._tiles)
         rows = []
-        for evaluation in evaluate_case(self._predictor, case, self._protocol, self._window, self._policy):
+        for evaluation in evaluate_case(self._predictor, case, self._protocol, self._settings):
             rows.append(evaluation.result)
             worst.offer(number, evaluation)
         self._by_case[number], self._tiles = rows, worst.tiles
@@ -133,12 +133,12 @@ class VariantStudy(Study[VariantResult]):
 
     kind = VariantResult
 
-    def __init__(self, predictor: SlicePredictor, protocol: Protocol, window: str, policy: MemoryPolicy) -> None:
-        super().__init__(predictor, protocol, window, policy)
+    def __init__(self, predictor: SlicePredictor, protocol: Protocol, settings: SessionSettings) -> None:
+        super().__init__(predictor, protocol, settings)
         self.stem = protocol.value
 
     def evaluate(self, number: int, case: EvaluationCase) -> None:
-        rows = evaluate_variants(self._predictor, case, self._protocol, self._window, self._policy)
+        rows = evaluate_variants(self._predictor, case, self._protocol, self._settings)
         self._by_case[number] = list(rows)
 
     def write_report(self, folder: Path, about: About) -> str:
@@ -152,9 +152,7 @@ class VariantStudy(Study[VariantResult]):
         return page
 
 
-def study_of(
-    predictor: SlicePredictor, protocol: Protocol, window: str, policy: MemoryPolicy
-) -> ObjectStudy | VariantStudy:
+def study_of(predictor: SlicePredictor, protocol: Protocol, settings: SessionSettings) -> ObjectStudy | VariantStudy:
     """The study for a protocol."""
     kind = VariantStudy if protocol.varies_prompt else ObjectStudy
-    return kind(predictor, protocol, window, policy)
+    return kind(predictor, protocol, settings)

@@ -57,15 +57,17 @@ class ClickAnswers:
         """As `SliceDecoder.answer`; what that contradicts is decided in this order.
 
         1. A negative click in the middle of a doubtful mask, where nothing positive was said: the object is not here.
-        2. Of the network's other answers (with and without memory and earlier mask, one mask or three, and once more
+        2. A first click is answered by another of the masks that the network chose among, if one keeps it: the user
+           waits for it (on an H200 10 ms instead of 55).
+        3. Of the network's other answers (with and without memory and earlier mask, one mask or three, and once more
            from its own) the one that keeps all clicks and is most like what stood there, if it is like it at all; the
            network's own opinion decides where nothing stood.
-        3. The mask is changed round the click, as far as its edge and not beyond a click that says the opposite.
+        4. The mask is changed round the click, as far as its edge and not beyond a click that says the opposite.
         """
         standing = None if previous is None else self._decoder.mask_of(axis, previous)
         if standing is not None and not standing.any():
             previous = standing = None  # an emptied slice says nothing of where the object is
-        result = self._decoder.answer(axis, position, prompts, previous, selection)
+        result, alternatives = self._decoder.answer_and_others(axis, position, prompts, previous, selection)
         clicks = _clicks(prompts)
         mask = result.mask.unpack()
         broken = [click for click in clicks if not click.kept_by(mask)]
@@ -73,11 +75,11 @@ class ClickAnswers:
             return result
         if self._denies(broken[-1], prompts, mask if standing is None else standing, result.object_score):
             return self._decoder.given(axis, position, np.zeros_like(mask))
-        best, most = None, 0.0 if standing is None else _ALIKE
-        for other in self._others(axis, position, prompts, previous, selection, result):
-            worth = other.iou if standing is None else dice(other.mask, standing)
-            if worth >= most and all(click.kept_by(other.mask) for click in clicks):
-                best, most = other, worth
+        best = None
+        if standing is None and selection is None:
+            best = _best(alternatives(), clicks, standing)
+        if best is None:
+            best = _best(self._others(axis, position, prompts, previous, selection, result), clicks, standing)
         if best is not None:
             return best.finish()
         for click in broken:
@@ -107,6 +109,16 @@ class ClickAnswers:
             earlier = [*standing, None] if says_where or memories is not None else standing
             found += self._decoder.candidates(axis, position, prompts, earlier, memories)
         return found
+
+
+def _best(found: Sequence[Candidate], clicks: Sequence[_Click], standing: np.ndarray | None) -> Candidate | None:
+    """The candidate that keeps all clicks and is most like what stood; None when none is like it at all."""
+    best, most = None, 0.0 if standing is None else _ALIKE
+    for other in found:
+        worth = other.iou if standing is None else dice(other.mask, standing)
+        if worth >= most and all(click.kept_by(other.mask) for click in clicks):
+            best, most = other, worth
+    return best
 
 
 def _clicks(prompts: Sequence[Prompt]) -> list[_Click]:

@@ -69,13 +69,25 @@ class SliceDecoder:
             previous: [1, 1, S/4, S/4] logits that stood on the slice before the last prompt.
             selection: memories of other slices; None for a slice on its own.
         """
+        return self.answer_and_others(axis, position, prompts, previous, selection)[0]
+
+    def answer_and_others(
+        self,
+        axis: SliceAxis,
+        position: int,
+        prompts: Sequence[Prompt],
+        previous: Tensor | None,
+        selection: MemorySelection | None,
+    ) -> tuple[SliceResult, Callable[[], list[Candidate]]]:
+        """`answer`, and the masks that the network chose it among as candidates: they cost no decoding of their own."""
         last = prompts[-1]
         if isinstance(last, MaskPrompt):
-            return self.given(axis, position, last.mask)
+            return self.given(axis, position, last.mask), list
         features, plane = self._store.features(axis, position), self._store.plane(axis)
         conditioned = self._predictor.run(lambda: self._condition(features, selection))
         decode = self._decoding(plane, features, prompts, previous, conditioned)
-        return self._result(plane, features, decode, prompted=True)
+        result, decoding = self._computed(plane, features, decode, prompted=True)
+        return result, partial(self._candidates_of, axis, features, decoding)
 
     def given(self, axis: SliceAxis, position: int, mask: np.ndarray) -> SliceResult:
         """A mask in array orientation as the answer itself (SAM2's `_use_mask_as_output`)."""
@@ -104,13 +116,27 @@ class SliceDecoder:
         for previous in earlier:
             for multimask in (True, False):
                 decode = self._decoding(plane, features, prompts, previous, conditioned, multimask)
-                decoding = self._predictor.run(decode)
-                present = decoding.object_score.clamp(min=_PRESENT)  # the user says so
-                for number in range(decoding.candidates.shape[1]):
-                    logits, iou = decoding.candidates[:, number : number + 1], decoding.candidate_ious[:, number]
-                    chosen = replace(decoding, logits=logits, iou=iou, object_score=present)
-                    finish = partial(self._result, plane, features, lambda chosen=chosen: chosen, prompted=True)
-                    found.append(Candidate(self.mask_of(axis, logits), float(iou[0]), finish))
+                found += self._candidates_of(axis, features, self._predictor.run(decode))
+        return found
+
+    def _candidates_of(self, axis: SliceAxis, features: SliceFeatures, decoding: MaskDecoding) -> list[Candidate]:
+        """All masks of one decoding, brought to the host together."""
+        plane = self._store.plane(axis)
+        with self._predictor.running():
+            logits = decoding.candidates.transpose(0, 1)
+            pictures = self._predictor.masks_at_slice_size(logits, plane.shape).cpu().numpy()
+            ious = decoding.candidate_ious[0].tolist()
+            present = decoding.object_score.clamp(min=_PRESENT)  # the user says so
+        found = []
+        for number, (picture, iou) in enumerate(zip(pictures, ious, strict=True)):
+            chosen = replace(
+                decoding,
+                logits=decoding.candidates[:, number : number + 1],
+                iou=decoding.candidate_ious[:, number],
+                object_score=present,
+            )
+            finish = partial(self._result, plane, features, lambda chosen=chosen: chosen, prompted=True)
+            found.append(Candidate(plane.restore(picture), float(iou), finish))
         return found
 
     def mask_of(self, axis: SliceAxis, logits: Tensor) -> np.ndarray:
@@ -239,7 +265,20 @@ class SliceDecoder:
         prompted: bool,
         mask: PackedMask | None = None,
     ) -> SliceResult:
-        """Run the decoder, encode its mask into a memory, and bring all to host memory."""
+        return self._computed(plane, features, decode, prompted=prompted, mask=mask)[0]
+
+    def _computed(
+        self,
+        plane: SlicePlane,
+        features: SliceFeatures,
+        decode: Callable[[], MaskDecoding],
+        *,
+        prompted: bool,
+        mask: PackedMask | None = None,
+    ) -> tuple[SliceResult, MaskDecoding]:
+        """Run the decoder, encode its mask into a memory, and bring all to host memory; the decoding stays on the
+        device.
+        """
 
         def step() -> tuple[MaskDecoding, Tensor, np.ndarray]:
             decoding = decode()
@@ -253,7 +292,7 @@ class SliceDecoder:
         logits = decoding.logits.float().cpu()
         iou, object_score = float(decoding.iou[0]), float(decoding.object_score[0, 0])
         boundary = float(boundary_certainties(logits))
-        return SliceResult(
+        result = SliceResult(
             mask=PackedMask.of(plane.restore(picture)) if mask is None else mask,
             iou=iou,
             object_score=object_score,
@@ -261,6 +300,7 @@ class SliceDecoder:
             logits=logits,
             memory=SliceMemory.of(memory, decoding.pointer, torch.tensor([[iou, object_score, boundary]])),
         )
+        return result, decoding
 
 
 def _voxel(position: Position) -> np.ndarray:

@@ -12,6 +12,7 @@ and 6 times the size: btcv_ct 0.626 and 0.611, val 0.747 and 0.746.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 
 import numpy as np
 
@@ -56,6 +57,19 @@ class Zoom:
         left, right = _span(middle.left + middle.right, columns, width)
         field = FieldOfView(top, bottom, left, right)
         return field if field.area <= self.most_area * height * width else None
+
+
+class FieldChoice(str, Enum):
+    """By name, for command lines and comparisons. NEAR (default): small objects through a field of view of their own.
+    WHOLE: all objects on whole slices, as SAM2.
+    """
+
+    NEAR = "near"
+    WHOLE = "whole"
+
+    def zoom(self) -> Zoom | None:
+        """For a session."""
+        return Zoom() if self is FieldChoice.NEAR else None
 
 
 def _span(ends: int, wanted: float, count: int) -> tuple[int, int]:

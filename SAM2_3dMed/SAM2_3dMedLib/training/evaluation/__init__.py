@@ -5,6 +5,7 @@ from .cases import EvaluationCase, EvaluationError, read_cases
 from .objects import ObjectEvaluation, evaluate_case
 from .processes import EvaluationProcesses, join_evaluation
 from .results import ObjectResult, VariantResult
+from .settings import SessionSettings
 from .variants import evaluate_variants
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "EvaluationProcesses",
     "ObjectEvaluation",
     "ObjectResult",
+    "SessionSettings",
     "VariantResult",
     "evaluate_case",
     "evaluate_variants",

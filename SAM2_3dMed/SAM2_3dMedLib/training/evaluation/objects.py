@@ -10,12 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ...propagation.policies import MemoryPolicy
 from ...propagation.predictor import SlicePredictor
 from ...propagation.prompts import Prompt
 from ...propagation.session import VolumeSession
 from ...volume.images import Volume
-from ...volume.intensity import Window, window_from
+from ...volume.intensity import Window
 from ...volume.planes import SliceAxis
 from ..baselines import bounds_of_mask, ellipse_in, ellipsoid_in
 from ..metrics import dice, iou, slice_consistency, slice_scores, surface_score
@@ -30,6 +29,7 @@ from ..protocols import (
 )
 from .cases import EvaluationCase, LabeledVolume, open_case
 from .results import ObjectResult
+from .settings import DEFAULT_SETTINGS, SessionSettings
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,24 +65,21 @@ def evaluate_case(
     predictor: SlicePredictor,
     case: EvaluationCase,
     protocol: Protocol,
-    window: str = "auto",
-    policy: MemoryPolicy | None = None,
+    settings: SessionSettings = DEFAULT_SETTINGS,
 ) -> Iterator[ObjectEvaluation]:
     """Evaluate every labeled object of a case, in the order of the labels; labels without a voxel are left out.
 
     Args:
         protocol: BOX, POINT or CORRECTIONS.
-        window: as `volume.intensity.window_from`.
-        policy: of the session; None: its own default.
+        settings: of the session.
 
     Raises:
         EvaluationError: image and labels are not on one grid.
         VolumeError: one of the files cannot be used.
     """
     opened = open_case(case)
-    chosen = window_from(window, opened.volume)
     on_cuda = predictor.device.type == "cuda"
-    with closing(VolumeSession(predictor, opened.volume, window=chosen, policy=policy)) as session:
+    with closing(settings.open(predictor, opened.volume)) as session:
         for label, name, reference in opened.objects():
             if on_cuda:
                 torch.cuda.reset_peak_memory_stats(predictor.device)
@@ -90,7 +87,9 @@ def evaluate_case(
             memory = torch.cuda.max_memory_allocated(predictor.device) / 2**20 if on_cuda else None
             session.remove_object(name)
             result = _result(opened, (label, name), protocol, reference, outcome, memory)
-            yield ObjectEvaluation(result, opened.volume, chosen, outcome.prompts, outcome.prediction, reference)
+            yield ObjectEvaluation(
+                result, opened.volume, session.window, outcome.prompts, outcome.prediction, reference
+            )
 
 
 def _interact(

@@ -8,11 +8,9 @@ from contextlib import closing
 
 import numpy as np
 
-from ...propagation.policies import MemoryPolicy
 from ...propagation.predictor import SlicePredictor
 from ...propagation.prompts import BoxPrompt
 from ...propagation.session import VolumeSession
-from ...volume.intensity import window_from
 from ...volume.planes import SliceAxis
 from ..baselines import bounds_of_box, ellipse_in, ellipsoid_in
 from ..metrics import dice
@@ -21,29 +19,27 @@ from ..protocols import Protocol, slice_of
 from .cases import EvaluationCase, LabeledVolume, open_case
 from .objects import propagate_all
 from .results import VariantResult
+from .settings import DEFAULT_SETTINGS, SessionSettings
 
 
 def evaluate_variants(
     predictor: SlicePredictor,
     case: EvaluationCase,
     protocol: Protocol,
-    window: str = "auto",
-    policy: MemoryPolicy | None = None,
+    settings: SessionSettings = DEFAULT_SETTINGS,
 ) -> Iterator[VariantResult]:
     """Evaluate every labeled object of a case under every setting of a protocol that varies the prompt.
 
     Args:
         protocol: JITTER, POINT_POSITION or OFF_SLICE.
-        window: as `volume.intensity.window_from`.
-        policy: of the session; None: its own default.
+        settings: of the session.
 
     Raises:
         EvaluationError: image and labels are not on one grid.
         VolumeError: one of the files cannot be used.
     """
     opened = open_case(case)
-    chosen = window_from(window, opened.volume)
-    with closing(VolumeSession(predictor, opened.volume, window=chosen, policy=policy)) as session:
+    with closing(settings.open(predictor, opened.volume)) as session:
         for label, name, reference in opened.objects():
             identity = f"{case.split}/{case.dataset}/{case.case}/{label}"
             target = Target(identity, reference, opened.axis, opened.volume.geometry)
