@@ -57,6 +57,15 @@ import pytest
             '{"objects": {"a": [{"type": "point", "position": [1, 2, 3], "postive": false}]}}',
             '"postive", which is none',
         ),
+        ('{"objects": {"a": [{"type": "point", "position": [1, 2, 3], "index": 5}]}}', '"index", which is none'),
+        (
+            '{"objects": {"a": [{"type": "box", "corner_a": [1, 1, 2], "corner_b": [9, 9, 2], "positive": false}]}}',
+            'A box in the prompts file has an entry "positive", which is none',
+        ),
+        (
+            '{"objects": {"a": [{"type": "box", "axis": "I", "corner_a": [1, 1, 2], "corner_b": [9, 9, 2]}]}}',
+            "says 'axis' I and is flat along K",
+        ),
         ('{"objects": {}, "colours": {}}', '"colours", which is none'),
         ('{"objects": {"a": [{"type": "point", "position": [1, 2, 3]}], "a": []}}', '"a" twice'),
         (json.dumps({"objects": {"a": [0] * 2000}}), "2000 prompts"),

@@ -16,7 +16,11 @@ from .errors import UserError
 
 _POSITIONS = ("position", "corner_a", "corner_b")
 _DOCUMENT = ("version", "space", "colors", "objects")
-_PROMPT = ("type", "axis", *_POSITIONS, "positive", "index", "shape", "runs")
+_OF_TYPE = {
+    "point": ("type", "axis", "position", "positive"),
+    "box": ("type", "axis", "corner_a", "corner_b"),
+    "mask": ("type", "axis", "index", "shape", "runs"),
+}
 
 
 def read_document(path: Path) -> Mapping[str, Any]:
@@ -57,12 +61,15 @@ def prompt_of(entry: Any, geometry: Geometry, axis: SliceAxis) -> Prompt:
     """
     if not isinstance(entry, dict):
         raise UserError("A prompt in the prompts file must be a table with 'type'; see docs/tutorial.md.")
-    _check_names(entry, _PROMPT, "A prompt in the prompts file")
+    kind = entry.get("type")
+    if not isinstance(kind, str) or kind not in _OF_TYPE:
+        raise UserError(
+            f'The \'type\' of a prompt in the prompts file must be "point", "box" or "mask", not {_short(kind)}.'
+        )
+    _check_names(entry, _OF_TYPE[kind], f"A {kind} in the prompts file")
     for key in _POSITIONS:
         if key in entry and not _are_numbers(entry[key]):
             raise UserError(f"'{key}' of a prompt in the prompts file must be three numbers, not {_short(entry[key])}.")
-    if not isinstance(entry.get("type"), str):
-        raise UserError('The \'type\' of a prompt in the prompts file must be "point", "box" or "mask".')
     entry = {"axis": axis.name, **entry}
     if entry["type"] == "mask":
         _check_mask_shape(entry, geometry)

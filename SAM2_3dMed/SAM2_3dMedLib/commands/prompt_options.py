@@ -159,7 +159,13 @@ def _from_document(entry: Any, geometry: Geometry, axis: SliceAxis, ras: bool) -
     """One prompt of a file, in voxels."""
     prompt = prompt_of(entry, geometry, axis)
     if isinstance(prompt, BoxPrompt):
-        return _box(prompt.corner_a, prompt.corner_b, geometry, ras)
+        box = _box(prompt.corner_a, prompt.corner_b, geometry, ras)
+        if "axis" in entry and box.axis != prompt.axis:
+            raise UserError(
+                f"A box in the prompts file says 'axis' {prompt.axis.name} and is flat along {box.axis.name}; correct "
+                "its corners, or leave out the axis."
+            )
+        return box
     if isinstance(prompt, PointPrompt):
         return replace(prompt, position=_voxel(prompt.position, geometry, ras))
     if ras:
