@@ -69,6 +69,9 @@ def main(arguments: list[str]) -> int:
     except SetUpError as error:
         print(f"\n{error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("\nCanceled; the same command goes on from here.", file=sys.stderr)
+        return 130
 
 
 class SetUpError(RuntimeError):
