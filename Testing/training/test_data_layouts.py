@@ -61,6 +61,12 @@ def test_nnunet_names_its_channels_in_the_file_names(tmp_path, version) -> None:
         read_layout(folder, channel=2)
 
 
+@pytest.mark.parametrize("modality", ["CT", ["CT"], {"0": "CT"}, {"0": "CT", "1": "PET"}])
+def test_what_kind_of_image_it_is_is_read_however_it_is_written(tmp_path, modality) -> None:
+    """CT that is taken for MR would be scaled by the file's own range instead of in Hounsfield units."""
+    assert read_layout(_msd(tmp_path / "Task", modality=modality))[0].modality == "CT"
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -71,6 +77,8 @@ def test_nnunet_names_its_channels_in_the_file_names(tmp_path, version) -> None:
         ({"labels": {"1": None}}, r'label "1" in .*Task/dataset\.json has the name null; give a text in quotes'),
         ({"labels": {"0": "background", "1": 2}}, r'label "1" in .*dataset\.json has the name 2'),  # which is which?
         ({"labels": {"1": " "}}, 'has the name " "'),
+        ({"modality": {"0": None}}, r"Channel 0 in .*Task/dataset\.json has the name null; give a text"),
+        ({"modality": 3}, "has the name 3"),
         ({"labels": {"spleen": None}}, r'label "spleen" in .*dataset\.json has the value null; give a whole number'),
         ({"labels": {"spleen": True}}, "has the value true"),
         ({"labels": {"spleen": 1.5}}, "has the value 1.5"),

@@ -154,7 +154,7 @@ def _read_msd(folder: Path, facts: Mapping[str, Any], channel: int) -> list[Labe
     listed = facts.get("training")
     if not isinstance(listed, list) or not all(isinstance(e, dict) and {"image", "label"} <= set(e) for e in listed):
         raise LayoutError(f"{folder / 'dataset.json'} has no list 'training' of images and labels, as MSD has it.")
-    labels, modality = _labels(facts, folder), _modality(facts, channel)
+    labels, modality = _labels(facts, folder), _modality(facts, channel, folder)
     return [
         LabeledCase(
             dataset=folder.name,
@@ -176,7 +176,7 @@ def _as_it_is(listed: Path) -> Path:
 
 
 def _read_nnunet(folder: Path, facts: Mapping[str, Any], channel: int) -> list[LabeledCase]:
-    labels, modality = _labels(facts, folder), _modality(facts, channel)
+    labels, modality = _labels(facts, folder), _modality(facts, channel, folder)
     ending = str(facts.get("file_ending", ".nii.gz"))
     cases = []
     for image in _channel_files(folder, channel):
@@ -205,13 +205,22 @@ def _labels(facts: Mapping[str, Any], folder: Path) -> dict[int, str]:
         raise LayoutError(str(error)) from error
 
 
-def _modality(facts: Mapping[str, Any], channel: int) -> str:
-    channels = facts.get("channel_names") or facts.get("modality") or {}
-    if isinstance(channels, dict) and channels:
-        if str(channel) not in {str(key) for key in channels}:
-            raise LayoutError(f"The data set has no channel {channel}; it has {', '.join(map(str, channels))}.")
-        return str(next(value for key, value in channels.items() if str(key) == str(channel)))
-    return "MR"
+def _modality(facts: Mapping[str, Any], channel: int, folder: Path) -> str:
+    """The channel's, from {"0": "CT"}, ["CT"] or, of all channels, "CT"; MR where nothing is said."""
+    channels = facts.get("channel_names") or facts.get("modality") or "MR"
+    if isinstance(channels, list):
+        channels = dict(enumerate(channels))
+    if isinstance(channels, dict):
+        named = {str(key): value for key, value in channels.items()}
+        if str(channel) not in named:
+            raise LayoutError(f"The data set has no channel {channel}; it has {', '.join(named)}.")
+        channels = named[str(channel)]
+    if not isinstance(channels, str):
+        raise LayoutError(
+            f"Channel {channel} in {folder / 'dataset.json'} has the name {json.dumps(channels)}; give a text such as "
+            '"CT".'
+        )
+    return channels
 
 
 def _stem(path: str) -> str:
