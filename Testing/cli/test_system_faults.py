@@ -36,7 +36,8 @@ from SAM2_3dMedLib.volume import label_maps
 def pause(path, *rest):
     path.write_bytes(b"half a file")
     print("writing", flush=True)
-    time.sleep(100)
+    for _ in range(1000):
+        time.sleep(0.1)  # a signal just before a sleep begins does not end it
 label_maps.write_seg_nrrd = pause
 """
 
