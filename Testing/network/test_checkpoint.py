@@ -7,6 +7,7 @@ import warnings
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from SAM2_3dMedLib.network import checkpoint
 from SAM2_3dMedLib.network.build import build_network
 from SAM2_3dMedLib.network.checkpoint import (
     CheckpointError,
@@ -108,6 +109,32 @@ def test_descriptions_of_no_network_are_refused_before_they_take_the_computer_do
     (config[part] if part else config)[entry] = value
     save_file(load_file(saved[1]), tmp_path / "odd.safetensors", metadata=header | {"config": json.dumps(config)})
     with pytest.raises(CheckpointError, match="download it again, or update this software"):
+        load_checkpoint(tmp_path / "odd.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("part", "entry", "value"),
+    [
+        ("trunk", "embed_dim", 2048),
+        ("trunk", "window_pos_embed_bkg_spatial_size", [8000, 8000]),
+        ("trunk", "window_spec", [8000, 4, 16, 8]),
+        ("memory", "attention_layers", 100),
+        ("memory", "attention_feedforward", 8000),
+        ("decoder", "mlp_dim", 8000),
+        ("", "hidden_dim", 8192),
+    ],
+)
+def test_a_network_that_a_file_cannot_hold_is_not_built(saved, tmp_path, monkeypatch, part, entry, value) -> None:
+    """A file of some kilobytes took all memory there was before it was found to be damaged."""
+    from safetensors import safe_open
+
+    monkeypatch.setattr(checkpoint, "build_network", lambda config: pytest.fail("it was built"))
+    with safe_open(saved[1], framework="pt") as stream:
+        header = dict(stream.metadata())
+    config = json.loads(header["config"])
+    (config[part] if part else config)[entry] = value
+    save_file(load_file(saved[1]), tmp_path / "odd.safetensors", metadata=header | {"config": json.dumps(config)})
+    with pytest.raises(CheckpointError, match="it has more weights than the file"):
         load_checkpoint(tmp_path / "odd.safetensors")
 
 

@@ -7,7 +7,7 @@ import sam2
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from SAM2_3dMedLib.network.build import build_network
-from SAM2_3dMedLib.network.config import ConfigError, NetworkConfig, Parts, network_config
+from SAM2_3dMedLib.network.config import SIZE_NAMES, ConfigError, NetworkConfig, Parts, network_config
 
 YAML_FILES = {"tiny": "t", "small": "s", "base_plus": "b+", "large": "l"}
 
@@ -56,3 +56,11 @@ def test_bad_configurations_are_named(change: dict, message: str) -> None:
 def test_unknown_size_lists_the_known_ones() -> None:
     with pytest.raises(ConfigError, match="nano, tiny, small, base_plus, large"):
         network_config("huge")
+
+
+@pytest.mark.parametrize("name", SIZE_NAMES)
+@pytest.mark.parametrize("parts", [Parts.none(), Parts.all()], ids=["plain", "all parts"])
+def test_every_network_has_more_than_its_least_weights_and_not_many_more(name: str, parts: Parts) -> None:
+    config = network_config(name, parts=parts)
+    count = sum(value.numel() for value in build_network(config).state_dict().values())
+    assert 0.7 * count < config.least_weights < count

@@ -22,6 +22,10 @@ from .safetensors_reader import SafetensorsError, read_header, read_tensors
 
 FORMAT = "sam2-3dmed"
 FORMAT_VERSION = 1
+_CANNOT_BE_BUILT = (
+    "The weight file {path} describes a network that cannot be built ({reason}); it is damaged or of another version: "
+    "download it again, or update this software."
+)
 
 
 class CheckpointError(RuntimeError):
@@ -126,13 +130,13 @@ def load_checkpoint(path: Path | str, expected_sha256: str | None = None) -> tup
     if path.suffix in (".pt", ".pth"):
         return _load_sam2(path)
     config, metadata, tensors = _read_safetensors(path)
+    reason = "it has more weights than the file"
+    if config.least_weights > sum(value.numel() for value in tensors.values()):
+        raise CheckpointError(_CANNOT_BE_BUILT.format(path=path, reason=reason))
     try:
         network = build_network(config)
     except Exception as error:  # sam2's classes and torch raise anything: AssertionError, ZeroDivisionError, ...
-        raise CheckpointError(
-            f"The weight file {path} describes a network that cannot be built ({type(error).__name__}); it is damaged "
-            "or of another version: download it again, or update this software."
-        ) from error
+        raise CheckpointError(_CANNOT_BE_BUILT.format(path=path, reason=type(error).__name__)) from error
     _fill(network, tensors, path)
     return network, metadata
 

@@ -8,6 +8,7 @@ Nothing here imports torch, so that a checkpoint's configuration can be read and
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from math import prod
 from typing import Any
 
 
@@ -135,6 +136,19 @@ class NetworkConfig:
         """Side of the stride-16 embedding."""
         return self.image_size // 16
 
+    @property
+    def least_weights(self) -> int:
+        """A number of weights that the network exceeds, by its largest matrices: what is too much is known unbuilt."""
+        trunk, memory, decoder, width = self.trunk, self.memory, self.decoder, self.hidden_dim
+        places = prod(trunk.window_pos_embed_bkg_spatial_size) + trunk.window_spec[0] ** 2
+        blocks = sum(count * 11 * (trunk.embed_dim * 2**stage) ** 2 for stage, count in enumerate(trunk.stages))
+        layers = memory.attention_layers * width * (6 * width + 2 * memory.attention_feedforward)
+        layers += decoder.depth * width * (4 * width + 2 * decoder.mlp_dim)
+        if self.parts.srpp:
+            sizes = self.part_sizes
+            layers += sizes.srpp_layers * sizes.srpp_channels * (4 * sizes.srpp_channels + 2 * sizes.srpp_feedforward)
+        return trunk.embed_dim * places + blocks + layers
+
     def to_dict(self) -> dict[str, Any]:
         """Plain dictionary for JSON; `from_dict` reads it back."""
         return asdict(self)
@@ -159,8 +173,8 @@ class NetworkConfig:
         return config
 
 
-# What a file may ask for before any of it is built: far above every network there is, and below what takes the computer
-# down. Blocks, layers and heads are counted; the rest are channels, pixels and window sides.
+# What a file may ask for: far above every network there is. Blocks, layers and heads are counted; the rest are
+# channels, pixels and window sides. Together they may still be too much: `least_weights`.
 _COUNTED = ("stages", "attention_layers", "fuser_layers", "srpp_layers", "depth", "num_maskmem", "num_heads")
 _MOST_COUNTED, _MOST = 100, 8192
 
