@@ -56,7 +56,8 @@ class MemoryBank:
     """What a slice may look at.
 
     Attributes:
-        conditioning: memories of prompted slices by position, in the order they were first prompted.
+        conditioning: memories of prompted slices by position, those that show the object before those where it was
+            denied, each in the order they were first prompted.
         chain: memories of the unprompted slices that this chain has passed, by position.
     """
 

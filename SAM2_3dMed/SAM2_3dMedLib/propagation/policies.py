@@ -47,7 +47,7 @@ class MemoryPolicy(Protocol):
         """Unprompted positions whose masks may change when the prompts at `changed` do.
 
         Args:
-            prompted: in the order in which they were first prompted, `changed` among them.
+            prompted: in the order of `MemoryBank.conditioning`, `changed` among them.
         """
 
 
