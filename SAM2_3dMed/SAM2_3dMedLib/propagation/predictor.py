@@ -261,6 +261,8 @@ class SlicePredictor:
         return [encoded.select(number)._map(torch.clone) for number in range(len(images))]
 
     def _release_memory(self) -> None:
+        # Graphs and features are soon wanted again: a smaller batch of the encoder's leaves room for them.
+        self.batch_size = max(1, self.batch_size // 2)
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)  # what is moved to the host may be of another stream
         for release in self._releases:

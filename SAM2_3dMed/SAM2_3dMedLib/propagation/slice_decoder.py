@@ -43,6 +43,20 @@ class Candidate:
     finish: Callable[[], SliceResult]
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What the prompts of a slice ask for.
+
+    Attributes:
+        others: the masks among which the network chose it; they cost no decoding of their own.
+        with_mask: the answer with another mask, array orientation, that is nearly the same object: its pointer stays.
+    """
+
+    result: SliceResult
+    others: Callable[[], list[Candidate]]
+    with_mask: Callable[[np.ndarray], SliceResult]
+
+
 class SliceDecoder:
     """Decodes slices of one volume. Positions are in anatomical order; results are in array orientation."""
 
@@ -69,25 +83,26 @@ class SliceDecoder:
             previous: [1, 1, S/4, S/4] logits that stood on the slice before the last prompt.
             selection: memories of other slices; None for a slice on its own.
         """
-        return self.answer_and_others(axis, position, prompts, previous, selection)[0]
+        return self.full_answer(axis, position, prompts, previous, selection).result
 
-    def answer_and_others(
+    def full_answer(
         self,
         axis: SliceAxis,
         position: int,
         prompts: Sequence[Prompt],
         previous: Tensor | None,
         selection: MemorySelection | None,
-    ) -> tuple[SliceResult, Callable[[], list[Candidate]]]:
-        """`answer`, and the masks that the network chose it among as candidates: they cost no decoding of their own."""
+    ) -> Answer:
+        """`answer`, and what else its decoding can tell."""
         last = prompts[-1]
         if isinstance(last, MaskPrompt):
-            return self.given(axis, position, last.mask), list
+            return Answer(self.given(axis, position, last.mask), list, partial(self.given, axis, position))
         features, plane = self._store.features(axis, position), self._store.plane(axis)
         conditioned = self._predictor.run(lambda: self._condition(features, selection))
         decode = self._decoding(plane, features, prompts, previous, conditioned)
         result, decoding = self._computed(plane, features, decode, prompted=True)
-        return result, partial(self._candidates_of, axis, features, decoding)
+        others = partial(self._candidates_of, axis, features, decoding)
+        return Answer(result, others, partial(self._with_mask, plane, features, decoding))
 
     def given(self, axis: SliceAxis, position: int, mask: np.ndarray) -> SliceResult:
         """A mask in array orientation as the answer itself (SAM2's `_use_mask_as_output`)."""
@@ -138,6 +153,17 @@ class SliceDecoder:
             finish = partial(self._result, plane, features, lambda chosen=chosen: chosen, prompted=True)
             found.append(Candidate(plane.restore(picture), float(iou), finish))
         return found
+
+    def _with_mask(
+        self, plane: SlicePlane, features: SliceFeatures, decoding: MaskDecoding, mask: np.ndarray
+    ) -> SliceResult:
+        canonical = plane.to_canonical(mask)
+
+        def step() -> MaskDecoding:
+            logits = self._low_resolution(self._predictor.resize_mask(canonical))
+            return replace(decoding, logits=logits, object_score=decoding.object_score.clamp(min=_PRESENT))
+
+        return self._result(plane, features, step, prompted=True, mask=PackedMask.of(mask))
 
     def mask_of(self, axis: SliceAxis, logits: Tensor) -> np.ndarray:
         """A slice's mask in array orientation from its logits [1, 1, S/4, S/4] on any device."""
@@ -193,11 +219,13 @@ class SliceDecoder:
         """Low-resolution logits of a mask in array orientation: -10 and 10 (SAM2's `_use_mask_as_output`)."""
         canonical = self._store.plane(axis).to_canonical(mask)
         with self._predictor.running():
-            sharp = self._predictor.resize_mask(canonical) * 20.0 - 10.0
-            small = functional.interpolate(
-                sharp, scale_factor=0.25, mode="bilinear", align_corners=False, antialias=True
-            )
-            return small.cpu()
+            return self._low_resolution(self._predictor.resize_mask(canonical)).cpu()
+
+    def _low_resolution(self, mask: Tensor) -> Tensor:
+        """Logits [1, 1, S/4, S/4] of a mask [1, 1, S, S] of 0 and 1."""
+        return functional.interpolate(
+            mask * 20.0 - 10.0, scale_factor=0.25, mode="bilinear", align_corners=False, antialias=True
+        )
 
     def refine(self, axis: SliceAxis, position: int, mask: np.ndarray, selection: MemorySelection | None) -> np.ndarray:
         """A mask (array orientation) with its edge drawn by the network; its inside and outside stay.
