@@ -15,7 +15,7 @@ from torch.nn import functional
 from ..network.features import SliceFeatures
 from ..network.model import SAM23dMed
 from ..network.slice_encoder import SliceEncoder, reduced_copy
-from .errors import DeviceMemoryError
+from .errors import DeviceMemoryError, ran_out_of_memory
 from .precision import default_dtype
 from .step_runner import StepMode, StepRunner
 
@@ -149,7 +149,17 @@ class SlicePredictor:
             yield
         features = self.run(lambda: self._seen(features))
         steps = self.runner.warm_up(features, self.tracking_batch)
-        while self.run(lambda: next(steps, self) is not self):
+        while True:
+            # Not through `run`: a generator that has failed cannot be tried once more.
+            try:
+                with self.running():
+                    if next(steps, self) is self:
+                        return
+            except RuntimeError as error:
+                if not ran_out_of_memory(error):
+                    raise
+                self._release_memory()
+                raise DeviceMemoryError(_full(self.device)) from None
             yield
 
     def _seen(self, features: SliceFeatures) -> SliceFeatures:
@@ -175,7 +185,7 @@ class SlicePredictor:
             with self.running():
                 return step()
         except RuntimeError as error:
-            if not _is_out_of_memory(error):
+            if not ran_out_of_memory(error):
                 raise
         # Outside the handler: the error's traceback would keep the step's tensors alive.
         self._release_memory()
@@ -183,11 +193,9 @@ class SlicePredictor:
             with self.running():
                 return step()
         except RuntimeError as error:
-            if not _is_out_of_memory(error):
+            if not ran_out_of_memory(error):
                 raise
-            raise DeviceMemoryError(
-                f"The device {self.device} ran out of memory; close other programs, or choose the CPU."
-            ) from error
+            raise DeviceMemoryError(_full(self.device)) from error
 
     def encode_slices(self, images: Sequence[np.ndarray]) -> list[SliceFeatures]:
         """Encoder features of each slice, one entry a slice with batch size 1.
@@ -265,17 +273,15 @@ class SlicePredictor:
         self.batch_size = max(1, self.batch_size // 2)
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)  # what is moved to the host may be of another stream
-        for release in self._releases:
+        for release in tuple(self._releases):
             release()
         self.runner.release()
         if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)  # what is on its way to the host may be fetched back by another stream
             torch.cuda.empty_cache()
         elif self.device.type == "mps":
             torch.mps.empty_cache()
 
 
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    if isinstance(error, torch.OutOfMemoryError):
-        return True
-    text = str(error).lower()
-    return "out of memory" in text or "can't allocate memory" in text
+def _full(device: torch.device) -> str:
+    return f"The device {device} ran out of memory; close other programs, or choose the CPU."
