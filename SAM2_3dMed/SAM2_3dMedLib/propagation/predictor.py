@@ -159,7 +159,7 @@ class SlicePredictor:
                 if not ran_out_of_memory(error):
                     raise
                 self._release_memory()
-                raise DeviceMemoryError(_full(self.device)) from None
+                raise self._memory_error() from None
             yield
 
     def _seen(self, features: SliceFeatures) -> SliceFeatures:
@@ -195,7 +195,7 @@ class SlicePredictor:
         except RuntimeError as error:
             if not ran_out_of_memory(error):
                 raise
-            raise DeviceMemoryError(_full(self.device)) from error
+            raise self._memory_error() from error
 
     def encode_slices(self, images: Sequence[np.ndarray]) -> list[SliceFeatures]:
         """Encoder features of each slice, one entry a slice with batch size 1.
@@ -268,6 +268,11 @@ class SlicePredictor:
         # Cloned, so that dropping one slice from a cache frees its memory.
         return [encoded.select(number)._map(torch.clone) for number in range(len(images))]
 
+    def _memory_error(self) -> DeviceMemoryError:
+        return DeviceMemoryError(
+            f"The device {self.device} ran out of memory; close other programs, or choose the CPU."
+        )
+
     def _release_memory(self) -> None:
         # Graphs and features are soon wanted again: a smaller batch of the encoder's leaves room for them.
         self.batch_size = max(1, self.batch_size // 2)
@@ -281,7 +286,3 @@ class SlicePredictor:
             torch.cuda.empty_cache()
         elif self.device.type == "mps":
             torch.mps.empty_cache()
-
-
-def _full(device: torch.device) -> str:
-    return f"The device {device} ran out of memory; close other programs, or choose the CPU."

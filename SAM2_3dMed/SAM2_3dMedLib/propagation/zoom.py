@@ -3,10 +3,8 @@
 The network stretches what it sees to its own input size. An aorta on an abdominal CT covers 4 of its 32 x 32 image
 tokens on the whole slice, and 64 in a field four times its size.
 
-Figures (`training.packed_evaluation`, nano 0.3.0, one H200, 2026-11-28; one box or one point on the largest slice, the
-field around the box or around the whole slice's answer to the point): btcv_ct, 25 objects, mean Dice 0.583 -> 0.626 and
-0.444 -> 0.504; val, 168 objects, of which few are small on their slices, 0.745 -> 0.747 and 0.699 -> 0.697. Fields of 3
-and 6 times the size: btcv_ct 0.626 and 0.611, val 0.747 and 0.746.
+Figures: docs/evaluation.md, Small objects. One box on the largest slice, mean Dice of nano 0.3.0: btcv_ct 0.583 -> 0.600,
+one point 0.444 -> 0.511; val 0.745 -> 0.752, 0.699 -> 0.700. Fields of 3 times the size are as good, of 6 times less so.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ class Controller(EngineMixin, PromptsMixin, RestoreMixin, RefineMixin, AnswersMi
         self._unsent: set[ObjectKey] = set()
         self._markups = markups_factory(self._marker_moved, self._marker_deleted) if markups_factory else None
         self._watch = SceneWatch(self)
-        self._queue = WriteQueue(scheduler, self._work)
+        self._queue = WriteQueue(scheduler, self._work, self._tell_news)
         self._init_engine(missing)
         self._init_answers()
         self._init_review()

@@ -7,7 +7,7 @@ import numpy as np
 from SAM2_3dMedLib.worker import messages
 
 from .client_events import ClientState, ClientStateChanged, UploadProgress, WorkerLost
-from .controller_state import Job, JobKind, Phase, Status
+from .controller_state import Job, JobKind, ObjectKey, Phase, Status
 from .controller_writing import WritingMixin
 from .review import SliceReview
 from .translation import _
@@ -18,6 +18,9 @@ class AnswersMixin(WritingMixin):
 
     def _init_answers(self) -> None:
         self._init_writing()
+        # What slice results say beside their masks: told with the write, once for all slices of a turn.
+        self._news: dict[tuple[ObjectKey, int], dict[int, SliceReview]] = {}
+        self._progress: tuple[Job, Status] | None = None
         for event, handler in (
             (messages.EngineReady, self._on_engine_ready),
             (messages.ModelLoaded, self._on_model_loaded),
@@ -95,12 +98,23 @@ class AnswersMixin(WritingMixin):
             return
         self._push(job, int(event.axis), int(event.index), event.mask.to_mask())
         if job.kind is JobKind.PROPAGATE and event.score is not None:
-            known = {int(event.index): SliceReview(float(event.score), float(event.score))}
-            self._set_confidence(job.key, int(event.axis), known, replace=False)
+            known = self._news.setdefault((job.key, int(event.axis)), {})
+            known[int(event.index)] = SliceReview(float(event.score), float(event.score))
         phase = Phase.PROPAGATING if job.kind is JobKind.PROPAGATE else Phase.REFINING
         fraction = event.done / event.total if event.total else None
         sentence = _("{done} of {total} slices").format(done=event.done, total=event.total)
-        self._set_status(Status(phase, sentence, "", fraction, event.seconds_left))
+        self._progress = (job, Status(phase, sentence, "", fraction, event.seconds_left))
+        if self._queue.empty:  # no editor to write into
+            self._tell_news()
+
+    def _tell_news(self) -> None:
+        """A slice's bar, the progress: each has a view and the panel drawn again, as the write has."""
+        news, self._news = self._news, {}
+        for (key, axis), slices in news.items():
+            self._set_confidence(key, axis, slices, replace=False)
+        progress, self._progress = self._progress, None
+        if progress is not None and any(job is progress[0] for job in self._jobs.values()):
+            self._set_status(progress[1])
 
     def _on_confidence(self, event) -> None:
         job = self._jobs.get(event.request)

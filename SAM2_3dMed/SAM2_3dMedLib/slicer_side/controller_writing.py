@@ -96,6 +96,7 @@ class WritingMixin:
 
     def _complete(self, item: JobEnd) -> None:
         """Everything of a job is written: the next prompt that waits gets its undo step."""
+        self._tell_news()
         self._close(item)
         self._begin_step()
 
