@@ -26,4 +26,4 @@ format: setup
 	$(RUFF) format .
 
 clean:
-	rm -rf .venv .venv-slicer output
+	rm -rf .venv .venv-slicer .venv-slicer-preview output

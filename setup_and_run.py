@@ -5,8 +5,8 @@
     python3 setup_and_run.py test     set up, check the style, run all tests
     python3 setup_and_run.py setup    only set up
 
-Everything goes into `.venv` (and, for the tests that need Slicer's own libraries, `.venv-slicer`) in this folder;
-delete these folders to undo it. A second call finds them and starts at once.
+Everything goes into `.venv` (and, for the tests that need Slicer's own libraries, `.venv-slicer` and
+`.venv-slicer-preview`) in this folder; delete these folders to undo it. A second call finds them and starts at once.
 
 Environment: `SAM2_3DMED_TORCH` replaces the requirement for torch (e.g. `torch==2.13.0+cu130`, with pip's own variables
 for another index); pip's and proxies' variables work as always.
@@ -27,14 +27,17 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
-SLICER_VENV = ROOT / ".venv-slicer"
 SUPPORTED = ((3, 10), (3, 13))
 TORCH = "torch==2.13.0"
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 # Meta's package, uploaded to PyPI by a third party; this archive was compared with Meta's repository file by file. Its
 # own build requirements would download a second torch and compile CUDA code, hence the options where it is installed.
 SAM2 = "sam2==1.1.0 --hash=sha256:7e0ea252d43c10d853e3acfce0b5770ac683c30481bd6de311300e9d44f45b74"
-SLICER_CORE = "slicer-core==5.12.4.0"
+# Slicer's stable and preview release, each in an environment of its own: both are supported.
+SLICER_CORES = {
+    ROOT / ".venv-slicer": "slicer-core==5.12.4.0",
+    ROOT / ".venv-slicer-preview": "slicer-core==5.13.31053",
+}
 # Tests that import `slicer` or Qt: they have an environment of their own, so that the rest proves not to need them.
 SLICER_TESTS = (
     "Testing/slicer_side",
@@ -195,9 +198,10 @@ def run_tests() -> int:
     here = [place for place in SLICER_TESTS if (ROOT / place).exists()]
     started = time.monotonic()
     outcomes = []
-    if here and set_up_slicer():
-        say(f"tests with {SLICER_CORE}")
-        outcomes.append(run_pytest(venv_python(SLICER_VENV), here))
+    for venv, slicer_core in SLICER_CORES.items():
+        if here and set_up_slicer(venv, slicer_core):
+            say(f"tests with {slicer_core}")
+            outcomes.append(run_pytest(venv_python(venv), here))
     say("tests")
     outcomes.append(run_pytest(python, ["Testing", *(f"--ignore={place}" for place in SLICER_TESTS)]))
     totals = {name: sum(counts.get(name, 0) for _, counts in outcomes) for name in _OUTCOMES}
@@ -234,28 +238,28 @@ def run_pytest(python: Path, arguments: list[str]) -> tuple[int, dict[str, int]]
     return code, counts
 
 
-def set_up_slicer() -> bool:
-    """Create `.venv-slicer`: Slicer's libraries on top of what `.venv` holds. False, with a reason, when impossible."""
-    stamp = SLICER_VENV / "set-up-of-sam2-3dmed"
-    wanted = fingerprint(SLICER_CORE, QT, str(ROOT))
+def set_up_slicer(venv: Path, slicer_core: str) -> bool:
+    """Create an environment with Slicer's libraries on top of `.venv`'s. False, with a reason, when it cannot be."""
+    stamp = venv / "set-up-of-sam2-3dmed"
+    wanted = fingerprint(slicer_core, QT, str(ROOT))
     if stamp.is_file() and stamp.read_text("utf-8") == wanted:
         return True
-    say(f"{SLICER_CORE} in .venv-slicer")
-    create_venv(SLICER_VENV)
+    say(f"{slicer_core} in {venv.name}")
+    create_venv(venv)
     query = "import sysconfig; print(sysconfig.get_path('purelib'))"
     packages, outer = (
-        Path(subprocess.check_output([venv_python(venv), "-c", query], text=True, env=clean_environment()).strip())
-        for venv in (SLICER_VENV, VENV)
+        Path(subprocess.check_output([venv_python(place), "-c", query], text=True, env=clean_environment()).strip())
+        for place in (venv, VENV)
     )
     # addsitedir, not the bare path: the project itself is installed there by a .pth file of its own.
     (packages / "sam2_3dmed_outer.pth").write_text(f"import site; site.addsitedir({str(outer)!r})\n", "utf-8")
-    if not pip_install("--only-binary", ":all:", SLICER_CORE, venv=SLICER_VENV):
-        say(f"SKIPPED: the tests that need Slicer, because {SLICER_CORE} cannot be installed here (see above).")
+    if not pip_install("--only-binary", ":all:", slicer_core, venv=venv):
+        say(f"SKIPPED: the tests that need Slicer, because {slicer_core} cannot be installed here (see above).")
         return False
-    if not pip_install("--only-binary", ":all:", QT, venv=SLICER_VENV):
+    if not pip_install("--only-binary", ":all:", QT, venv=venv):
         say("Without PySide6 the tests of Qt widgets are skipped.")
     install_graphics()
-    if run([venv_python(SLICER_VENV), "-c", "import slicer, torch, sam2, SimpleITK"]) != 0:
+    if run([venv_python(venv), "-c", "import slicer, torch, sam2, SimpleITK"]) != 0:
         say("SKIPPED: the tests that need Slicer, because its libraries cannot be loaded here (see above).")
         return False
     stamp.write_text(wanted, "utf-8")
