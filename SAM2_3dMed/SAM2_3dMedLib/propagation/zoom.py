@@ -3,8 +3,8 @@
 The network stretches what it sees to its own input size. An aorta on an abdominal CT covers 4 of its 32 x 32 image
 tokens on the whole slice, and 64 in a field four times its size.
 
-Figures: docs/evaluation.md, Small objects. Mean Dice of nano 0.3.0: btcv_ct, one box, 0.583 -> 0.600, one point 0.444 ->
-0.511; val 0.745 -> 0.752 and 0.699 -> 0.700. Fields of 3 times the size are as good, of 6 times less so.
+Figures: docs/evaluation.md, Small objects. Mean Dice of nano 0.3.0: btcv_ct, one box, 0.583 -> 0.600, one point 0.444
+-> 0.511; val 0.745 -> 0.752 and 0.699 -> 0.700. Fields of 3 times the size are as good, of 6 times less so.
 """
 
 from __future__ import annotations
