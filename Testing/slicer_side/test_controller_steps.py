@@ -9,7 +9,7 @@ slicer = pytest.importorskip("slicer", reason="needs the wheel slicer-core in it
 
 from SAM2_3dMedLib.slicer_side import controller_refine, controller_writes, engine_settings  # noqa: E402
 from SAM2_3dMedLib.slicer_side.client_events import UploadProgress  # noqa: E402
-from SAM2_3dMedLib.slicer_side.controller_state import Phase  # noqa: E402
+from SAM2_3dMedLib.slicer_side.controller_state import ObjectKey, Phase  # noqa: E402
 from SAM2_3dMedLib.worker import messages  # noqa: E402
 from stand_in_worker import StandInWorker  # noqa: E402
 from test_controller import CENTER, click_at, paint  # noqa: E402
@@ -75,6 +75,8 @@ def test_a_scene_closed_after_leaving_takes_what_waits_along(bench, left_with_an
     bench.run()
     assert written == []
     assert not mrml.segment_array(other, "A", volume).any()
+    bench.controller._tell_news()
+    assert not bench.controller._review_of(ObjectKey(name, "A")).slices, "bars of the scene that was closed"
 
 
 def test_the_end_of_an_editor_writes_what_waits_at_once(bench, left_with_answers_waiting):

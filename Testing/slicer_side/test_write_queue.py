@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from SAM2_3dMedLib.slicer_side import controller_writes
 from SAM2_3dMedLib.slicer_side.controller_state import Job, JobKind
-from SAM2_3dMedLib.slicer_side.controller_writes import REST_SLICES, JobEnd, SliceWrite, WriteQueue
+from SAM2_3dMedLib.slicer_side.controller_writes import REST_SECONDS, REST_SLICES, JobEnd, SliceWrite, WriteQueue
 
 
 class Clock:
@@ -73,5 +73,11 @@ def test_a_fast_engine_does_not_wait_and_a_preview_never_does(world: SimpleNames
     world.queue.push(slice_of(Job(JobKind.PREVIEW, None, None), 9))
     world.clock.advance(0.001)
     assert world.turns()[-1] == [8, 9], "in order: what waits goes with it"
+    world.queue.push(slice_of(job, 10))
+    world.queue.drop(lambda unwanted: unwanted is job)
+    world.clock.advance(REST_SECONDS + 0.05)
+    world.queue.push(slice_of(job, 11))
+    world.clock.advance(0.001)
+    assert world.turns()[-1] == [11], "a turn with nothing left to write is none: the next slice does not rest after it"
     world.clock.advance(10)
-    assert len(world.turns()) == 3, "a turn that has come earlier does not come again"
+    assert len(world.turns()) == 4, "a turn that has come earlier does not come again"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from SAM2_3dMedLib.worker import messages
@@ -115,6 +117,10 @@ class AnswersMixin(WritingMixin):
         progress, self._progress = self._progress, None
         if progress is not None and any(job is progress[0] for job in self._jobs.values()):
             self._set_status(progress[1])
+
+    def _forget_news(self, unwanted: Callable[[ObjectKey], bool]) -> None:
+        """What was not told yet of these segments: in another scene the same names are other segments."""
+        self._news = {place: slices for place, slices in self._news.items() if not unwanted(place[0])}
 
     def _on_confidence(self, event) -> None:
         job = self._jobs.get(event.request)

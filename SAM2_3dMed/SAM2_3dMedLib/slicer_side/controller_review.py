@@ -97,8 +97,10 @@ class ReviewMixin:
 
     def _forget_review(self, key: ObjectKey) -> None:
         self._reviews.pop(key, None)
+        self._forget_news(lambda other: other == key)
 
     def _forget_reviews(self, segmentation_id: str | None) -> None:
         for key in tuple(self._reviews):
             if segmentation_id is None or key.segmentation_id == segmentation_id:
                 del self._reviews[key]
+        self._forget_news(lambda key: segmentation_id is None or key.segmentation_id == segmentation_id)

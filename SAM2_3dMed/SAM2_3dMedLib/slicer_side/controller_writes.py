@@ -115,6 +115,8 @@ class WriteQueue:
         if due != self._due:
             return  # it has come earlier
         self._due = None
+        if not self._pending:
+            return  # dropped meanwhile, or written by `flush`
         begin = time.perf_counter()
         while self._pending:
             self._work(self._pending.popitem(last=False)[1])
