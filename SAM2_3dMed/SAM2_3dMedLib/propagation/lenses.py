@@ -53,7 +53,8 @@ class Lenses:
             store = self._store.narrowed(axis, field)
             decoder = SliceDecoder(self._predictor, store)
             prompting = Prompting(decoder, store, self._policy)
-            self._made[axis, field] = Lens(store, decoder, prompting, self._tracker(decoder, store))
+            tracker = Tracker(self._predictor, decoder, store, self._policy)
+            self._made[axis, field] = Lens(store, decoder, prompting, tracker)
         return self._made[axis, field]
 
     def through(self, state: ObjectState) -> Lens:
@@ -67,10 +68,7 @@ class Lenses:
 
     def holds(self, state: ObjectState, prompt: Prompt) -> bool:
         """Whether a prompt lies inside the object's field."""
-        if state.field is None:
-            return True
-        region = region_of_prompt(self._store.plane(state.axis), prompt)
-        return region is None or state.field.around(region)
+        return self._inside(state.axis, state.field, prompt)
 
     def prompted(self, before: ObjectState | None, prompt: Prompt) -> ObjectState:
         """The object with one prompt more, answered on its own slice. Raises PromptError."""
@@ -95,7 +93,7 @@ class Lenses:
         axis = prompts[0].axis
         kept = before is not None and before.axis == axis and before.answered and before.prompts[:1] == prompts[:1]
         field = before.field if before is not None and kept else self._first_field(axis, prompts)
-        if not all(self.holds(ObjectState(axis, field=field), prompt) for prompt in prompts):
+        if not all(self._inside(axis, field, prompt) for prompt in prompts):
             field = None
         if before is not None and before.axis == axis and before.field != field:
             before = ObjectState(axis, field=field, results=_bare(before))
@@ -113,8 +111,9 @@ class Lenses:
             return None
         return self._wide_enough(self._wider(state))
 
-    def _tracker(self, decoder: SliceDecoder, store: SliceFeatureStore) -> Tracker:
-        return Tracker(self._predictor, decoder, store, self._policy)
+    def _inside(self, axis: SliceAxis, field: FieldOfView | None, prompt: Prompt) -> bool:
+        region = None if field is None else region_of_prompt(self._store.plane(axis), prompt)
+        return field is None or region is None or field.around(region)
 
     def _around(self, axis: SliceAxis, region: FieldOfView | None) -> FieldOfView | None:
         if self._zoom is None or region is None:

@@ -99,8 +99,8 @@ class SliceDecoder:
             return Answer(self.given(axis, position, last.mask), list, partial(self.given, axis, position))
         features, plane = self._store.features(axis, position), self._store.plane(axis)
         conditioned = self._predictor.run(lambda: self._condition(features, selection))
-        decode = self._decoding(plane, features, prompts, previous, conditioned)
-        result, decoding = self._computed(plane, features, decode, prompted=True)
+        decoding = self._predictor.run(self._decoding(plane, features, prompts, previous, conditioned))
+        result = self._result(plane, features, lambda: decoding, prompted=True)
         others = partial(self._candidates_of, axis, features, decoding)
         return Answer(result, others, partial(self._with_mask, plane, features, decoding))
 
@@ -293,20 +293,7 @@ class SliceDecoder:
         prompted: bool,
         mask: PackedMask | None = None,
     ) -> SliceResult:
-        return self._computed(plane, features, decode, prompted=prompted, mask=mask)[0]
-
-    def _computed(
-        self,
-        plane: SlicePlane,
-        features: SliceFeatures,
-        decode: Callable[[], MaskDecoding],
-        *,
-        prompted: bool,
-        mask: PackedMask | None = None,
-    ) -> tuple[SliceResult, MaskDecoding]:
-        """Run the decoder, encode its mask into a memory, and bring all to host memory; the decoding stays on the
-        device.
-        """
+        """Run the decoder, encode its mask into a memory, and bring all to host memory."""
 
         def step() -> tuple[MaskDecoding, Tensor, np.ndarray]:
             decoding = decode()
@@ -320,7 +307,7 @@ class SliceDecoder:
         logits = decoding.logits.float().cpu()
         iou, object_score = float(decoding.iou[0]), float(decoding.object_score[0, 0])
         boundary = float(boundary_certainties(logits))
-        result = SliceResult(
+        return SliceResult(
             mask=PackedMask.of(plane.restore(picture)) if mask is None else mask,
             iou=iou,
             object_score=object_score,
@@ -328,7 +315,6 @@ class SliceDecoder:
             logits=logits,
             memory=SliceMemory.of(memory, decoding.pointer, torch.tensor([[iou, object_score, boundary]])),
         )
-        return result, decoding
 
 
 def _voxel(position: Position) -> np.ndarray:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from typing import TYPE_CHECKING
 
 from ...propagation.policies import BracketedMemoryPolicy, MemoryPolicy
@@ -22,17 +23,17 @@ class SessionSettings:
     Attributes:
         window: as `volume.intensity.window_from`.
         policy: which memories a slice is decoded with.
-        view: how near small objects are looked at.
+        field: how near small objects are looked at.
     """
 
     window: str = "auto"
-    policy: MemoryPolicy = field(default_factory=BracketedMemoryPolicy)
-    view: FieldChoice = FieldChoice.NEAR
+    policy: MemoryPolicy = dataclass_field(default_factory=BracketedMemoryPolicy)
+    field: FieldChoice = FieldChoice.NEAR
 
     def open(self, predictor: SlicePredictor, volume: Volume) -> VolumeSession:
         """A fresh session. Raises VolumeError."""
         window = window_from(self.window, volume)
-        return VolumeSession(predictor, volume, window=window, policy=self.policy, zoom=self.view.zoom())
+        return VolumeSession(predictor, volume, window=window, policy=self.policy, zoom=self.field.zoom())
 
 
 DEFAULT_SETTINGS = SessionSettings()
