@@ -130,6 +130,23 @@ def test_runs_are_done_once_and_go_on(packs, small, tmp_path, capsys):
     assert "| plain SAM2 | 3 | confident |" in page(rows)
 
 
+def test_the_common_start_is_told_once_whenever_the_run_was_killed(packs, small, tmp_path, monkeypatch):
+    given = [*_given(tmp_path, packs, small), "--only-start"]
+    results = tmp_path / ablation.RESULTS_FILE
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    for killed_in in ("append_rows", "write_budget"):
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(ablation, killed_in, killed)
+            main(given)
+    assert main(given) == 0
+    once = read_rows(results)
+    assert {row.arm for row in once} == {START}
+    assert len({(row.split, row.result.case, row.result.name) for row in once}) == len(once) > 0
+
+
 def test_folders_of_packs_are_looked_at_before_anything_is_trained(packs, tmp_path, capsys):
     (tmp_path / "none").mkdir()
     for train, tests, said in (

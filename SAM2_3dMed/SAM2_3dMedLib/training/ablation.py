@@ -24,6 +24,7 @@ from .ablation_arms import ARMS, START, AblationRow, Arm
 from .ablation_bench import ArmRun, Bench, chosen_tests
 from .ablation_budget import Budget, cost_line, prepare, read_budget, write_budget
 from .ablation_workers import Job, Workers
+from .files import write_text_whole
 from .loop import chosen_device
 from .recipe import read_recipe
 from .run_log import finite_facts
@@ -43,7 +44,7 @@ def finished_runs(path: Path) -> set[tuple[str, int]]:
 
 
 def append_rows(path: Path, rows: Iterable[AblationRow]) -> None:
-    """Add a run's rows in one write."""
+    """Add a run's rows, all or none."""
     _append(path, (asdict(row) for row in rows))
 
 
@@ -106,8 +107,11 @@ def _read_options(arguments: Sequence[str] | None) -> argparse.Namespace:
 def _prepared(options: argparse.Namespace, bench: Bench, arms: Sequence[Arm]) -> Budget:
     seconds = None if options.fit_minutes is None else options.fit_minutes * 60
     prepared = prepare(bench, arms, len(options.seeds), options.processes, seconds)
+    results = options.output / RESULTS_FILE
+    # The budget comes last: a kill before it has all of this done again, and the rows are there or not.
+    if (START, 0) not in finished_runs(results):
+        append_rows(results, prepared.rows)
     write_budget(bench.start, prepared.budget)
-    append_rows(options.output / RESULTS_FILE, prepared.rows)
     mean = sum(row.result.dice for row in prepared.rows) / len(prepared.rows)
     print(f"{START}: mean Dice {mean:.3f} of {len(prepared.rows)} rows; {prepared.budget}", flush=True)
     return prepared.budget
@@ -141,9 +145,8 @@ def _closing(left: int, failures: Sequence[str]) -> int:
 
 
 def _append(path: Path, tables: Iterable[dict]) -> None:
-    text = "".join(json.dumps(table) + "\n" for table in tables)
-    with path.open("a", encoding="utf-8") as stream:
-        stream.write(text)
+    before = path.read_text(encoding="utf-8") if path.is_file() else ""
+    write_text_whole(path, before + "".join(json.dumps(table) + "\n" for table in tables))
 
 
 def parser() -> argparse.ArgumentParser:
