@@ -56,10 +56,22 @@ def test_nothing_is_computed_in_double_precision(full_predictor: SlicePredictor,
     assert watch.doubles == set()
 
 
-def test_the_precision_is_chosen_by_what_the_processor_can(monkeypatch: pytest.MonkeyPatch) -> None:
-    for able, expected in ((True, torch.bfloat16), (False, torch.float32)):
-        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda able=able: able, raising=False)
-        assert precision.default_dtype(torch.device("cpu")) == expected
-    monkeypatch.delattr(torch.cpu, "_is_amx_tile_supported")
-    assert precision.default_dtype(torch.device("cpu")) == torch.float32, "a torch that cannot say"
+@pytest.mark.parametrize(
+    ("matrix_units", "vectors", "expected"),
+    [
+        (True, True, torch.bfloat16),
+        (False, True, torch.bfloat16),
+        (False, False, torch.float32),
+        (None, None, torch.float32),  # a torch that cannot say
+    ],
+)
+def test_the_precision_is_chosen_by_what_the_processor_can(
+    monkeypatch: pytest.MonkeyPatch, matrix_units: bool | None, vectors: bool | None, expected: torch.dtype
+) -> None:
+    for question, able in (("_is_amx_tile_supported", matrix_units), ("_is_avx512_bf16_supported", vectors)):
+        if able is None:
+            monkeypatch.delattr(torch.cpu, question, raising=False)
+        else:
+            monkeypatch.setattr(torch.cpu, question, lambda able=able: able, raising=False)
+    assert precision.default_dtype(torch.device("cpu")) == expected
     assert precision.default_dtype(torch.device("mps")) == torch.float32

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
+from .attention import attend
 from .fused import weighed
 
 _log = logging.getLogger(__name__)
@@ -47,7 +48,7 @@ class SplitAttention:
         """[B, N, C] queries, [B, T, C] keys and values -> [B, N, C]."""
         parts = self._parts(query)
         if self._kernel is None or parts == 1 or keys.shape[1] < 2 * query.shape[1]:
-            return F.scaled_dot_product_attention(query[:, None], keys[:, None], values[:, None])[:, 0]
+            return attend(query[:, None], keys[:, None], values[:, None])[:, 0]
         return in_parts(self._kernel, query, keys, values, parts)
 
     def _parts(self, query: Tensor) -> int:

@@ -12,6 +12,8 @@ from sam2.modeling.backbones.utils import window_partition, window_unpartition
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
+from .attention import attend
+
 
 def trunk_levels(trunk: Hiera, images: Tensor, positions: Tensor) -> list[Tensor]:
     """The maps [N, H, W, C] at the end of each stage, fine to coarse.
@@ -67,7 +69,7 @@ def _attention(block: MultiScaleBlock, windows: Tensor, pooled: bool) -> Tensor:
         height, width = query.shape[1:3]
     heads = (attention.num_heads, -1)
     query, key, value = (part.flatten(1, 2).unflatten(-1, heads).transpose(1, 2) for part in (query, key, value))
-    answer = F.scaled_dot_product_attention(query, key, value)
+    answer = attend(query, key, value)
     return attention.proj(answer.transpose(1, 2).reshape(count, height, width, -1))
 
 
