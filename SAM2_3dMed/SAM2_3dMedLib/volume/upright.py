@@ -56,14 +56,21 @@ def upright_geometry(volume: Volume) -> Geometry | None:
 
 
 def resampled(volume: Volume, geometry: Geometry) -> Volume:
-    """The volume on another grid, by linear interpolation; where it has nothing, its corner's value."""
-    array = _on_grid(volume.array, volume.geometry, geometry, float(volume.array[0, 0, 0]))
+    """The volume on another grid; where it has nothing, its corner's value.
+
+    Interpolated by splines of order 5, for the file was interpolated already and a second linear pass blurs it further:
+    Dice to the unturned result 0.934 linear and 0.955 (tumor), 0.945 and 0.953 (cord); order 3 lies between. 20 times
+    the time of linear, 0.8 s for a million voxels (2 busy cores). A voxel without a value would spread over a spline's
+    whole line, so there it stays linear.
+    """
+    smooth = sitk.sitkBSpline5 if np.isfinite(volume.array).all() else sitk.sitkLinear
+    array = _on_grid(volume.array, volume.geometry, geometry, float(volume.array[0, 0, 0]), smooth)
     return replace(volume, array=array, ijk_to_ras=geometry.ijk_to_ras)
 
 
 def mask_on(mask: npt.NDArray[np.bool_], source: Geometry, target: Geometry) -> npt.NDArray[np.bool_]:
     """A mask [K, J, I] on the grid `source` as one on `target`: inside where linear interpolation says half or more."""
-    return _on_grid(mask.astype(np.float32), source, target, 0.0) >= 0.5
+    return _on_grid(mask.astype(np.float32), source, target, 0.0, sitk.sitkLinear) >= 0.5
 
 
 def _content_surface(array: npt.NDArray) -> FloatArray | None:
@@ -90,7 +97,9 @@ def _share_on_faces(points: FloatArray) -> float:
     return float((inner.min(axis=1) < 1.0).mean())
 
 
-def _on_grid(array: npt.NDArray, source: Geometry, target: Geometry, outside: float) -> npt.NDArray:
+def _on_grid(
+    array: npt.NDArray, source: Geometry, target: Geometry, outside: float, interpolator: int
+) -> npt.NDArray:
     image = sitk.GetImageFromArray(array)
     origin, spacing, directions = _itk_parts(source)
     image.SetOrigin(origin)
@@ -98,7 +107,7 @@ def _on_grid(array: npt.NDArray, source: Geometry, target: Geometry, outside: fl
     image.SetDirection(directions)
     parts = _itk_parts(target)
     still = sitk.Transform(3, sitk.sitkIdentity)
-    moved = sitk.Resample(image, list(target.shape_ijk), still, sitk.sitkLinear, *parts, outside, image.GetPixelID())
+    moved = sitk.Resample(image, list(target.shape_ijk), still, interpolator, *parts, outside, image.GetPixelID())
     return sitk.GetArrayFromImage(moved)
 
 
