@@ -18,6 +18,8 @@ def attend(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     torch's fused kernel multiplies bfloat16 no faster than float32 on processors that have AVX512-BF16 and no matrix
     units: 1,024 queries, 7,195 keys of 192 channels take 64 ms, two products and a softmax 44, and the encoder's
     windows 5.1 and 2.5 (one core of an AMD EPYC, torch 2.13, 2026-11-29; in float32 the fused kernel is the faster).
+    The products round the scores to bfloat16 before the softmax, the fused kernel does not: where attention is peaked
+    (scores of spread 2 to 8) the answer is off by 1.5 % instead of 0.2. Masks do not tell: Dice 0.999 to 1.
     """
     if query.dtype is torch.bfloat16 and query.device.type == "cpu" and multiplies_bfloat16():
         return _by_products(query, keys, values)
