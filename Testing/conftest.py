@@ -42,11 +42,11 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def oblique_copy() -> Callable[..., sitk.Image]:
-    """A function (image, degrees about the patient's x, y, z) that resamples an image, linearly and with its lowest
-    value around, onto the smallest turned grid of the same spacing that holds all of it.
+    """A function (image, degrees about the patient's x, y, z, padding) that resamples an image, linearly and with the
+    padding (its lowest value unless told) around, onto the smallest turned grid of the same spacing that holds it all.
     """
 
-    def copy(image: sitk.Image, degrees: tuple[float, float, float]) -> sitk.Image:
+    def copy(image: sitk.Image, degrees: tuple[float, float, float], padding: float | None = None) -> sitk.Image:
         spacing, size = np.array(image.GetSpacing()), np.array(image.GetSize())
         turn = Rotation.from_euler("xyz", degrees, degrees=True).as_matrix()
         directions = turn @ np.array(image.GetDirection()).reshape(3, 3)
@@ -55,8 +55,8 @@ def oblique_copy() -> Callable[..., sitk.Image]:
         middle = places.mean(axis=0)
         count = np.ceil(np.ptp((places - middle) @ directions / spacing, axis=0) - 1e-6).astype(int)
         origin = middle - directions @ (spacing * (count - 1) / 2)
-        lowest = float(sitk.GetArrayViewFromImage(image).min())
-        grid = (origin.tolist(), spacing.tolist(), directions.ravel().tolist(), lowest, image.GetPixelID())
+        around = float(sitk.GetArrayViewFromImage(image).min()) if padding is None else padding
+        grid = (origin.tolist(), spacing.tolist(), directions.ravel().tolist(), around, image.GetPixelID())
         return sitk.Resample(image, count.tolist(), sitk.Transform(3, sitk.sitkIdentity), sitk.sitkLinear, *grid)
 
     return copy

@@ -17,9 +17,9 @@ TURNS = [(12, 0, 0), (0, 0, 12), (10, 0, 12), (15, 10, 0), (-5, 8, 20)]
 def turned_volume(samples, oblique_copy, tmp_path):
     """(the sample's own volume, its oblique copy as read from a file)"""
 
-    def make(case: str, degrees: tuple[float, float, float]) -> tuple[Volume, Volume]:
+    def make(case: str, degrees: tuple[float, float, float], *padding: float) -> tuple[Volume, Volume]:
         path = samples / f"{case}_img.nii.gz"
-        sitk.WriteImage(oblique_copy(sitk.ReadImage(str(path)), degrees), str(tmp_path / "oblique.nrrd"))
+        sitk.WriteImage(oblique_copy(sitk.ReadImage(str(path)), degrees, *padding), str(tmp_path / "oblique.nrrd"))
         return read_volume(path), read_volume(tmp_path / "oblique.nrrd")
 
     return make
@@ -107,6 +107,18 @@ def test_what_is_seen_is_as_sharp_as_the_file():
     seen = resampled(Volume(array, np.eye(4)), Geometry(shifted, (59, 14, 12)))
     expected = 100 * np.sin(2 * np.pi * (x[:-1] + 0.5) / 6)
     np.testing.assert_allclose(seen.array[6, 7, 5:-5], expected[5:-5], atol=1)
+
+
+@pytest.mark.parametrize("degrees", [(10, 0, 12), (-5, 8, 20)])
+def test_the_padding_does_not_ring_into_the_content(turned_volume, degrees):
+    """What is around a copy changes nothing within it: 4 and not 3,000 units below, also in the outer slices."""
+    _, far = turned_volume("sarcoma_ct", degrees, -3024.0)
+    _, near = turned_volume("sarcoma_ct", degrees, -1028.0)
+    grid = upright_geometry(far)
+    assert grid == upright_geometry(near)
+    difference = np.abs(resampled(far, grid).array.astype(float) - resampled(near, grid).array)
+    assert difference[1:-1, 1:-1, 1:-1].max() < 4
+    assert np.quantile(difference, 0.999) < 4
 
 
 def test_a_voxel_without_a_value_is_no_stain():
