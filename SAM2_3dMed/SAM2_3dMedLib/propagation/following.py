@@ -45,10 +45,14 @@ class Following:
             if state is not shown:
                 recorded = self._record(object_id, state, recorded)
             prompted = [position for position in state.conditioning if span[0] <= position <= span[1]]
+            total = span[1] - span[0] + 1
+            if state.field != shown.field:  # the other prompted slices were answered anew, too
+                outside = [position for position in state.prompted if not span[0] <= position <= span[1]]
+                prompted, total = prompted + outside, total + len(outside)
             for number, position in enumerate(prompted):
                 if cancel is not None and cancel.cancelled:
                     return
-                yield update_of(object_id, state, shown, position, self._store, number + 1, span[1] - span[0] + 1)
+                yield update_of(object_id, state, shown, position, self._store, number + 1, total)
                 if self._states.get(object_id) is not state:
                     return
             for progress in self._lenses.through(state).tracker.track(state, span, rule, cancel):

@@ -1,7 +1,7 @@
 """Through which field of view an object is seen, from its first prompt on, and what computes it there.
 
-An object that is small on its slice gets a field of its own (`zoom`). When a prompt lies outside of it or a mask
-reaches its edge, the field is widened and all prompts are answered anew: a field never cuts an object off.
+An object that is small on its slice gets a field of its own (`zoom`). When a prompt that shows it lies outside or a
+mask reaches the edge, the field is widened and all prompts are answered anew: a field never cuts an object off.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ..volume.planes import SliceAxis, SlicePlane
 from .policies import MemoryPolicy
 from .predictor import SlicePredictor
 from .prompting import Prompting
-from .prompts import PointPrompt, Prompt
+from .prompts import PointPrompt, Prompt, says_where
 from .slice_decoder import SliceDecoder
 from .slice_features import SliceFeatureStore
 from .state import ObjectState, SliceResult
@@ -62,44 +62,45 @@ class Lenses:
         return self.of(state.axis, state.field)
 
     def for_mask(self, axis: SliceAxis, mask: np.ndarray) -> Lens:
-        """The lens for a mask of any origin, bool in array orientation."""
-        region = region_of_mask(self._store.plane(axis), mask)
-        return self.of(axis, self._around(axis, region))
+        """The lens for a mask of any origin, bool in array orientation; much the same masks have the same."""
+        plane = self._store.plane(axis)
+        region = region_of_mask(plane, mask)
+        return self.of(axis, None if self._zoom is None or region is None else self._zoom.shared(plane, region))
 
     def holds(self, state: ObjectState, prompt: Prompt) -> bool:
         """Whether a prompt lies inside the object's field."""
-        return self._inside(state.axis, state.field, prompt)
+        return self._holding(state.axis, state.field, (prompt,)) == state.field
 
     def prompted(self, before: ObjectState | None, prompt: Prompt) -> ObjectState:
         """The object with one prompt more, answered on its own slice. Raises PromptError."""
         state = before or ObjectState(prompt.axis)
         if state.answered:
-            seen = state if self.holds(state, prompt) else self._refocused(state, None)
-            return self._wide_enough(self._with(seen, prompt))
-        if prompt.axis != state.axis or not _says_where(prompt):
-            return self._with(state, prompt)
-        plane = self._store.plane(state.axis)
-        if not isinstance(prompt, PointPrompt):
-            field = self._around(state.axis, region_of_prompt(plane, prompt))
+            field = self._holding(state.axis, state.field, (prompt,))
             return self._wide_enough(self._with(self._refocused(state, field), prompt))
+        if prompt.axis != state.axis or not says_where(prompt) or any(map(says_where, state.prompts)):
+            return self._with(state, prompt)
+        if not isinstance(prompt, PointPrompt):
+            return self._wide_enough(self._with(self._refocused(state, self._first_field(state, prompt)), prompt))
         # A point says nothing of the object's size: it is looked up on the whole slice first.
         seen = self._with(state, prompt)
-        shown = seen.at(plane.order(prompt.slice_index))
-        region = None if shown is None else region_of_mask(plane, shown.mask.unpack())
-        return self._wide_enough(self._refocused(seen, self._around(state.axis, region)))
+        return self._wide_enough(self._refocused(seen, self._first_field(seen, prompt)))
 
     def replaced(self, before: ObjectState | None, prompts: Sequence[Prompt]) -> tuple[ObjectState, list[int]]:
-        """As `Prompting.replaced`; the field stays while the first prompt does and all prompts lie inside."""
+        """As `Prompting.replaced`, through the field that the prompts ask for when they are given one after the other;
+        an object that had outgrown it keeps its own while its first prompt stays.
+        """
         axis = prompts[0].axis
-        kept = before is not None and before.axis == axis and before.answered and before.prompts[:1] == prompts[:1]
-        field = before.field if before is not None and kept else self._first_field(axis, prompts)
-        if not all(self._inside(axis, field, prompt) for prompt in prompts):
-            field = None
-        if before is not None and before.axis == axis and before.field != field:
+        if before is None or before.axis != axis:
+            before = ObjectState(axis)
+        outgrown = before.outgrown and before.prompts[:1] == tuple(prompts[:1])
+        field = self._holding(axis, before.field, prompts) if outgrown else self._asked(axis, prompts)
+        anew = [] if before.field == field else list(before.prompted)
+        if before.field != field:
             before = ObjectState(axis, field=field, results=_bare(before))
-        state, changed = self.of(axis, field).prompting.replaced(before or ObjectState(axis, field=field), prompts)
+        before = replace(before, outgrown=outgrown)
+        state, changed = self.of(axis, field).prompting.replaced(before, prompts)
         wide = self._wide_enough(state)
-        return wide, changed if wide is state else sorted({*changed, *wide.prompted})
+        return wide, sorted({*changed, *anew, *(() if wide is state else wide.prompted)})
 
     def settled(self, state: ObjectState) -> ObjectState:
         """All prompts answered."""
@@ -111,29 +112,37 @@ class Lenses:
             return None
         return self._wide_enough(self._wider(state))
 
-    def _inside(self, axis: SliceAxis, field: FieldOfView | None, prompt: Prompt) -> bool:
-        region = None if field is None else region_of_prompt(self._store.plane(axis), prompt)
-        return field is None or region is None or field.around(region)
+    def _holding(self, axis: SliceAxis, field: FieldOfView | None, prompts: Iterable[Prompt]) -> FieldOfView | None:
+        """The field, wide enough for all prompts but negative points: nothing stands there."""
+        plane = self._store.plane(axis)
+        for prompt in prompts:
+            region = region_of_prompt(plane, prompt) if says_where(prompt) else None
+            if self._zoom is not None and field is not None and region is not None:
+                field = self._zoom.holding(plane, field, region)
+        return field
 
-    def _around(self, axis: SliceAxis, region: FieldOfView | None) -> FieldOfView | None:
+    def _first_field(self, state: ObjectState, first: Prompt) -> FieldOfView | None:
+        """The field of an object that `first` is the first to show; a point was answered already."""
+        plane = self._store.plane(state.axis)
+        region = region_of_prompt(plane, first)
+        if isinstance(first, PointPrompt):
+            shown = state.at(plane.order(first.slice_index))
+            region = None if shown is None else region_of_mask(plane, shown.mask.unpack())
         if self._zoom is None or region is None:
             return None
-        return self._zoom.field_around(self._store.plane(axis), region)
+        return self._holding(state.axis, self._zoom.field_around(plane, region), state.prompts)
 
-    def _first_field(self, axis: SliceAxis, prompts: Sequence[Prompt]) -> FieldOfView | None:
-        """The field that the first prompt that says where the object is asks for."""
-        if self._zoom is None:
+    def _asked(self, axis: SliceAxis, prompts: Sequence[Prompt]) -> FieldOfView | None:
+        """The field that an object has when these prompts are given, as far as its masks do not outgrow it."""
+        place = next((at for at, prompt in enumerate(prompts) if says_where(prompt)), None)
+        if self._zoom is None or place is None or prompts[place].axis != axis:
             return None
-        place = next((at for at, prompt in enumerate(prompts) if _says_where(prompt)), None)
-        if place is None or prompts[place].axis != axis:
-            return None
-        first, plane = prompts[place], self._store.plane(axis)
-        if not isinstance(first, PointPrompt):
-            return self._around(axis, region_of_prompt(plane, first))
-        index = first.slice_index
-        same = [prompt for prompt in prompts[: place + 1] if prompt.axis == axis and prompt.slice_index == index]
-        answer = self.of(axis).decoder.answer(axis, plane.order(index), same, None, None)
-        return self._around(axis, region_of_mask(plane, answer.mask.unpack()))
+        first, state = prompts[place], ObjectState(axis, prompts=tuple(prompts[:place]))
+        if isinstance(first, PointPrompt):
+            state = ObjectState(axis)
+            for prompt in prompts[: place + 1]:
+                state = self._with(state, prompt)
+        return self._holding(axis, self._first_field(state, first), prompts[place + 1 :])
 
     def _with(self, state: ObjectState, prompt: Prompt) -> ObjectState:
         lens = self.through(state)
@@ -146,7 +155,7 @@ class Lenses:
         """The object through another field: its prompts given once more, what was propagated kept as masks only."""
         if state.field == field:
             return state
-        fresh = ObjectState(state.axis, field=field, results=_bare(state))
+        fresh = ObjectState(state.axis, field=field, results=_bare(state), outgrown=state.outgrown)
         for prompt in state.prompts:
             fresh = self._with(fresh, prompt)
         return fresh
@@ -154,7 +163,8 @@ class Lenses:
     def _wider(self, state: ObjectState) -> ObjectState:
         if self._zoom is None or state.field is None:
             return state
-        return self._refocused(state, self._zoom.wider(self._plane(state), state.field))
+        wider = self._refocused(state, self._zoom.wider(self._plane(state), state.field))
+        return replace(wider, outgrown=True)
 
     def _wide_enough(self, state: ObjectState) -> ObjectState:
         while self._reach_edge(state, (entry.result for entry in state.prompted.values() if entry.result is not None)):
@@ -166,10 +176,6 @@ class Lenses:
 
     def _plane(self, state: ObjectState) -> SlicePlane:
         return self.through(state).store.plane(state.axis)
-
-
-def _says_where(prompt: Prompt) -> bool:
-    return not isinstance(prompt, PointPrompt) or prompt.positive
 
 
 def _bare(state: ObjectState) -> dict[int, SliceResult]:

@@ -14,7 +14,7 @@ from .cross_axis import implied_by_mask, implied_by_point
 from .errors import PromptError
 from .memory_bank import MemoryBank, MemorySelection
 from .policies import MemoryPolicy
-from .prompts import MaskPrompt, PointPrompt, Prompt
+from .prompts import MaskPrompt, PointPrompt, Prompt, says_where
 from .schedule import ChainKey
 from .slice_decoder import SliceDecoder
 from .slice_features import SliceFeatureStore
@@ -38,7 +38,7 @@ class Prompting:
         position = self._store.plane(prompt.axis).order(prompt.slice_index)
         state = replace(state, prompts=(*state.prompts, prompt))
         if prompt.axis == state.axis:
-            if isinstance(prompt, MaskPrompt) and not prompt.mask.any() and not state.conditioning:
+            if isinstance(prompt, MaskPrompt) and not any(map(says_where, state.prompts)):
                 raise PromptError("The mask is empty; paint the object on this slice, or click it.")
             return _with_round(state, position, (prompt,))
         return self._hand_over(self._answer_plane(state, position, prompt), position, prompt)
@@ -69,7 +69,7 @@ class Prompting:
             before: the object, or an empty one; it gives the field of view.
             prompts: at least one; the first gives the axis.
         """
-        state = ObjectState(prompts[0].axis, field=before.field)
+        state = ObjectState(prompts[0].axis, field=before.field, outgrown=before.outgrown)
         known = state if before.axis != state.axis else before
         state = replace(state, results=known.results)
         for prompt in prompts:
@@ -120,7 +120,9 @@ class Prompting:
             prompts = [prompt for given in entry.rounds[:answered] for prompt in given]
             previous = earlier if entry.result is None else entry.result.logits
             result = None
-            if selection is not None or previous is not None or _says_where(prompts):
+            # An empty mask says of its own slice what it is, if not where the object is.
+            known = any(says_where(prompt) or isinstance(prompt, MaskPrompt) for prompt in prompts)
+            if known or selection is not None or previous is not None:
                 result = self._answers.answer(axis, position, prompts, previous, selection)
             entry = replace(entry, answered=answered, result=result or entry.result)
         return entry
@@ -174,8 +176,3 @@ class Prompting:
 def _with_round(state: ObjectState, position: int, prompts: tuple[Prompt, ...]) -> ObjectState:
     entry = state.prompted.get(position, PromptedSlice(()))
     return state.with_prompted(position, entry.with_round(prompts))
-
-
-def _says_where(prompts: Sequence[Prompt]) -> bool:
-    """Whether the prompts alone say where the object is; negative points do not."""
-    return any(not isinstance(prompt, PointPrompt) or prompt.positive for prompt in prompts)

@@ -124,6 +124,15 @@ class MaskPrompt:
 
 
 Prompt = PointPrompt | BoxPrompt | MaskPrompt
+
+
+def says_where(prompt: Prompt) -> bool:
+    """Whether a prompt alone says where the object is; a negative point and an empty mask do not."""
+    if isinstance(prompt, PointPrompt):
+        return prompt.positive
+    return not isinstance(prompt, MaskPrompt) or bool(prompt.mask.any())
+
+
 _KINDS: dict[str, type[PointPrompt] | type[BoxPrompt] | type[MaskPrompt]] = {
     "point": PointPrompt,
     "box": BoxPrompt,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +26,15 @@ from .slice_features import SliceFeatureStore
 from .state import ObjectState, PlaneKey
 from .stopping import StopRule
 from .updates import SlicePreview, SliceUpdate
-from .views import cleared_previews, object_logits, object_mask, plane_preview, slice_preview, state_updates
+from .views import (
+    cleared_previews,
+    object_logits,
+    object_mask,
+    other_previews,
+    plane_preview,
+    slice_preview,
+    state_updates,
+)
 from .zoom import Zoom
 
 if TYPE_CHECKING:  # a session takes any volume; the module that reads files needs SimpleITK
@@ -102,8 +111,11 @@ class VolumeSession:
         position = self._store.plane(prompt.axis).order(prompt.slice_index)
         self._states.commit(object_id, state, Action.PROMPT)
         if prompt.axis == state.axis:
-            return slice_preview(object_id, state, before, position, self._store)
-        return plane_preview(object_id, state, before, PlaneKey(prompt.axis, position), self._store)
+            preview = slice_preview(object_id, state, before, position, self._store)
+        else:
+            preview = plane_preview(object_id, state, before, PlaneKey(prompt.axis, position), self._store)
+            position = None
+        return replace(preview, others=other_previews(object_id, state, before, position, self._store))
 
     def set_prompts(self, object_id: str, prompts: Sequence[Prompt]) -> list[SlicePreview]:
         """Replace an object's prompts, as when some were moved or deleted; one step for undo.
@@ -154,7 +166,8 @@ class VolumeSession:
         Args:
             object_id: a prompted object.
             slice_range: first and last slice index along the object's axis, inclusive. It overrides the stop rule: all
-                slices in it are computed, and those outside of it stay as they are.
+                slices in it are computed, and those outside of it stay as they are; prompted ones among them are
+                answered anew if the object turns out to need a wider field of view.
             cancel: checked between slices.
 
         Raises:

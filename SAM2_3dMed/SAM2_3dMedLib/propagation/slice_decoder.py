@@ -207,7 +207,7 @@ class SliceDecoder:
         """
         features = self._store.features(axis, position)
         plane = self._store.plane(axis)
-        points, labels = self._points(plane, hints) if hints else (None, None)
+        points, labels = self._points(plane, hints)
 
         def decode() -> MaskDecoding:
             return self._network.decode(self._condition(features, selection), features, points, labels)
@@ -261,8 +261,11 @@ class SliceDecoder:
             selection.max_pointers,
         )
 
-    def _points(self, plane: SlicePlane, prompts: Sequence[Prompt]) -> tuple[Tensor, Tensor]:
-        """SAM2's points [1, P, 2] and labels [1, P]: the latest box's corners (2, 3), then the points (1, 0)."""
+    def _points(self, plane: SlicePlane, prompts: Sequence[Prompt]) -> tuple[Tensor | None, Tensor | None]:
+        """SAM2's points [1, P, 2] and labels [1, P]: the latest box's corners (2, 3), then the points (1, 0).
+
+        Negative points outside of the plane's field say nothing there; None and None where that leaves no point.
+        """
         size = self._predictor.image_size
         coordinates: list[tuple[float, float]] = []
         labels: list[int] = []
@@ -276,8 +279,12 @@ class SliceDecoder:
         clicks = [entry for entry in prompts[start:] if isinstance(entry, PointPrompt)]
         if clicks:
             placed = plane.to_network(np.array([entry.position for entry in clicks]), size)
-            coordinates += [(float(x), float(y)) for x, y in placed]
-            labels += [int(entry.positive) for entry in clicks]
+            seen = ((placed >= 0) & (placed <= size)).all(axis=1)
+            kept = [place for place, entry in enumerate(clicks) if entry.positive or seen[place]]
+            coordinates += [(float(placed[place, 0]), float(placed[place, 1])) for place in kept]
+            labels += [int(clicks[place].positive) for place in kept]
+        if not labels:
+            return None, None
         device = self._predictor.device
         return (
             torch.tensor([coordinates], dtype=torch.float32, device=device),

@@ -102,6 +102,7 @@ class ObjectState:
         other_planes: prompted slices on other axes; previews only.
         results: propagated slices by position; a prompted slice's entry here is what was there before its prompt.
         field: through which the network sees the slices along `axis`; None: whole slices.
+        outgrown: whether its masks reached the edge of the field that its prompts ask for, so that `field` is wider.
     """
 
     axis: SliceAxis
@@ -110,6 +111,7 @@ class ObjectState:
     other_planes: Mapping[PlaneKey, PromptedSlice] = dataclass_field(default_factory=dict)
     results: Mapping[int, SliceResult] = dataclass_field(default_factory=dict)
     field: FieldOfView | None = None
+    outgrown: bool = False
 
     @property
     def answered(self) -> bool:

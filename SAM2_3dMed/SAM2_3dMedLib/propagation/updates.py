@@ -39,9 +39,15 @@ class SliceUpdate:
 
 @dataclass(frozen=True, eq=False)
 class SlicePreview(SliceUpdate):
-    """The answer to a prompt on its own slice. `note`: a sentence when nothing is shown, else empty."""
+    """The answer to a prompt on its own slice.
+
+    Attributes:
+        note: a sentence when nothing is shown, else empty.
+        others: prompted slices that were answered anew with it, since the object is seen through another field of view.
+    """
 
     note: str = ""
+    others: tuple[SlicePreview, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,16 @@ def slice_preview(
     return SlicePreview(**vars(update), note=note)
 
 
+def other_previews(
+    object_id: str, state: ObjectState, before: ObjectState | None, position: int | None, store: SliceFeatureStore
+) -> tuple[SlicePreview, ...]:
+    """The prompted slices but the one at `position` whose masks another field of view has changed."""
+    if before is None or before.field == state.field:
+        return ()
+    previews = (slice_preview(object_id, state, before, at, store) for at in sorted(state.prompted) if at != position)
+    return tuple(preview for preview in previews if preview.box is not None)
+
+
 def plane_preview(
     object_id: str, state: ObjectState, before: ObjectState | None, key: PlaneKey, store: SliceFeatureStore
 ) -> SlicePreview:

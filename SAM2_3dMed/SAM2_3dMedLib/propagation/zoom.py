@@ -9,6 +9,7 @@ Figures: docs/evaluation.md, Small objects. Mean Dice of nano 0.3.0: btcv_ct, on
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import Enum
 
@@ -18,6 +19,9 @@ from ..volume.field_of_view import FieldOfView
 from ..volume.planes import SliceAxis, SlicePlane
 from .packed_mask import PackedMask, bounding_box
 from .prompts import BoxPrompt, MaskPrompt, PointPrompt, Prompt, nearest_index
+
+# Sides of shared fields are powers of the first, their places multiples of a side over the second.
+_SIZES, _PLACES = 1.5, 8
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,42 @@ class Zoom:
             self.least_pixels * min(row_spacing, column_spacing),
         )
         return self._field(plane, region, side / row_spacing, side / column_spacing)
+
+    def holding(self, plane: SlicePlane, field: FieldOfView, region: FieldOfView) -> FieldOfView | None:
+        """The field itself where `region` lies in it, else one that reaches from it to what surrounds the region; None:
+        the whole slice.
+        """
+        if field.around(region):
+            return field
+        beside = self.field_around(plane, region)
+        if beside is None:
+            return None
+        both = FieldOfView(
+            min(field.top, beside.top),
+            max(field.bottom, beside.bottom),
+            min(field.left, beside.left),
+            max(field.right, beside.right),
+        )
+        row_spacing, column_spacing = plane.pixel_spacing
+        rows, columns = both.shape
+        side = max(rows * row_spacing, columns * column_spacing)
+        return self._field(plane, both, side / row_spacing, side / column_spacing)
+
+    def shared(self, plane: SlicePlane, region: FieldOfView) -> FieldOfView | None:
+        """As `field_around`, of few sizes and places, so that similar masks on neighboring slices share their field."""
+        field = self.field_around(plane, region)
+        if field is None:
+            return None
+        spans = []
+        for first, end, count in zip(
+            (field.top, field.left), (field.bottom, field.right), plane.whole_shape, strict=True
+        ):
+            length = min(count, math.ceil(_SIZES ** math.ceil(math.log(end - first, _SIZES))))
+            step = max(1, length // _PLACES)
+            start = min((first + end - length) // 2 // step * step, count - length)
+            spans.append((max(start, 0), max(start, 0) + length))
+        (top, bottom), (left, right) = spans
+        return FieldOfView(top, bottom, left, right)
 
     def wider(self, plane: SlicePlane, field: FieldOfView) -> FieldOfView | None:
         """Twice as far to all sides; None: the whole slice."""

@@ -45,6 +45,7 @@ SENTENCES = (
     # prompts
     _("The negative point is kept; give a positive point or a box to show where the object is."),
     _("The object is taken to have ended before this slice; a positive point here says that it goes on."),
+    _("The structure is larger than it looked: it is followed again through a wider field of view."),
     _("Nothing says where the object is yet; give a positive point, a box or a mask first."),
     _("This segment has no prompt yet: click on the structure or drag a box around it first."),
     _("This segment has no prompt, so there is no confidence to show: click on it first."),

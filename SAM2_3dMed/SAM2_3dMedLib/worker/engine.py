@@ -29,6 +29,8 @@ from . import messages as m
 from .devices import DeviceChoice, choose_device, release_memory
 from .errors import EngineError
 
+WIDER_FIELD = "The structure is larger than it looked: it is followed again through a wider field of view."
+
 
 @dataclass
 class _OpenVolume:
@@ -155,7 +157,7 @@ class Engine:
         opened, session = self._opened(request.volume_id)
         preview = session.add_prompt(request.object_id, prompt_from_json(request.prompt))
         opened.objects[request.object_id] = session.prompts(request.object_id)
-        yield from _previews(request, [preview])
+        yield from _previews(request, [preview, *preview.others])
         if preview.note:
             yield m.Notice(request.request, "prompt", preview.note)
 
@@ -191,8 +193,12 @@ class Engine:
         limits = None
         if request.first is not None and request.last is not None:
             limits = (request.first, request.last)
-        clock = _Clock()
+        clock, last = _Clock(), 0
         for update in session.propagate(request.object_id, limits, cancel):
+            if update.done < last:  # begun again
+                clock = _Clock()
+                yield m.Notice(request.request, "prompt", WIDER_FIELD)
+            last = update.done
             left = clock.seconds_left(update.done, update.total)
             yield _slice_result(request, update, left)
 
