@@ -9,6 +9,7 @@ import mrml  # noqa: E402
 from SAM2_3dMedLib.propagation.prompts import BoxPrompt, MaskPrompt, PointPrompt  # noqa: E402
 from SAM2_3dMedLib.slicer_side.prompt_store import PromptStore, StoredPrompt  # noqa: E402
 from SAM2_3dMedLib.slicer_side.slice_sums import SliceSums  # noqa: E402
+from SAM2_3dMedLib.slicer_side.volume_place import VolumePlace  # noqa: E402
 from SAM2_3dMedLib.volume.planes import SliceAxis  # noqa: E402
 
 POINT = PointPrompt(SliceAxis.K, (4.5, 6.0, 3.0), True)
@@ -51,7 +52,7 @@ def test_prompts_come_back_in_order_and_can_be_changed(bench):
 def test_undo_brings_back_prompts_under_their_names(bench):
     store, segmentation, (one, _), volume = bench
     kept = store.add(segmentation, one, volume, POINT)
-    store.set_all(segmentation, one, volume, [kept, BOX])
+    store.set_all(segmentation, one, VolumePlace.of_node(volume), [kept, BOX])
     assert store.prompts(segmentation, one)[0] == StoredPrompt(kept.prompt_id, POINT)
 
 

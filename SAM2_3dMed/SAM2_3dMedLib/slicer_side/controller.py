@@ -129,12 +129,14 @@ class Controller(EngineMixin, PromptsMixin, RestoreMixin, RefineMixin, AnswersMi
         self._refresh_source()
         self.key = self._current_key()
         if self.key is not None:
-            self.undo.watch(self.key, self.segmentation_node, self.stored_prompts(self.key))
+            self.undo.watch(self.key, self.segmentation_node, self.stored_prompts(self.key), self._place(self.key))
         if self.key != old[0] or self.source is not old[1]:
             self.slice_range = None
             self.prompt_note = ""
-            if self.key is not None and self.source is not None:
+            if self.key is not None and self.source is not None and not self.elsewhere:
                 self._edits.compare(self.key)
+            if self.source is not None:
+                self._set_running_status(self.elsewhere)
             self._show_prompts()
             self.listeners.tell(Change.CONTEXT)
             self.listeners.tell(Change.REVIEW)

@@ -51,7 +51,7 @@ class AnswersMixin(WritingMixin):
         unsent, self._unsent = self._unsent, set()
         for key in unsent:
             prompts = self.stored_prompts(key)
-            if prompts and self.source is not None:
+            if prompts and self.source is not None and self._in_source(key):
                 volume_id = self.client.open_volume(self.source)
                 self._submit(JobKind.PREVIEW, key, self.client.set_prompts(volume_id, key.object_id, prompts))
 
@@ -165,5 +165,5 @@ class AnswersMixin(WritingMixin):
         segmentation = self.scene.GetNodeByID(job.key.segmentation_id)
         if segmentation is not None and job.prompts and self.stored_prompts(job.key) == job.prompts:
             self.store.pop(segmentation, job.key.segment_id)
-            self.undo.prompts_changed(job.key, self.stored_prompts(job.key))
+            self.undo.prompts_changed(job.key, self.stored_prompts(job.key), self._place(job.key))
             self._prompts_changed()

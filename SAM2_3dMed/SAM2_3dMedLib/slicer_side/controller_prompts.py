@@ -17,6 +17,28 @@ class PromptsMixin:
             return ()
         return tuple(self.store.prompts(self.segmentation_node, self.key.segment_id))
 
+    @property
+    def shown_prompts(self) -> tuple:
+        """The stored prompts that lie in the source volume: none when they are in voxels of another grid."""
+        return () if self.elsewhere else self.prompts
+
+    @property
+    def elsewhere(self) -> str:
+        """Why the current segment's prompts are not the source volume's, and what to do; empty when they are."""
+        if self.source is None or self.key is None or self._in_source(self.key):
+            return ""
+        node = self.scene.GetNodeByID(self._place(self.key).node_id)
+        if node is None or node.GetID() == self.source.node_id:
+            return _(
+                "The prompts of this segment were given on other voxels than these: "
+                "delete them all to begin on this volume, or select another segment."
+            )
+        sentence = _(
+            'The prompts of this segment belong to the volume "{name}", which has another grid: '
+            "select it as source volume, or delete them all to begin on this one."
+        )
+        return sentence.format(name=node.GetName())
+
     def stored_prompts(self, key: ObjectKey) -> tuple:
         """The prompts of a segment, without the IDs they are stored under."""
         segmentation = self.scene.GetNodeByID(key.segmentation_id)
@@ -86,6 +108,7 @@ class PromptsMixin:
         """Store the prompt, show it, and ask the worker for the mask of its slice. PromptRefused when it is none."""
         self._check(prompt)
         key = self._ensure_segment()
+        self._refuse_elsewhere()
         before = self.stored_prompts(key)
         if any(same_point(known, prompt) for known in before):
             return False  # the second click of a double click
@@ -156,6 +179,7 @@ class PromptsMixin:
             self._ready_source()
             if self.key is None or not self.prompts:
                 raise PromptRefused(_("Click on the structure in a slice first."))
+            self._refuse_elsewhere()
             return self._propagate(self.key)
         return False
 
@@ -201,6 +225,26 @@ class PromptsMixin:
         except PromptError as error:
             raise PromptRefused(in_slicer(str(error))) from error
 
+    def _refuse_elsewhere(self) -> None:
+        if self.elsewhere:
+            raise PromptRefused(self.elsewhere)
+
+    def _place(self, key: ObjectKey):
+        """The `VolumePlace` in whose voxels a segment's prompts are; None when there are none or it is not known."""
+        segmentation = self.scene.GetNodeByID(key.segmentation_id)
+        return None if segmentation is None else self.store.place(segmentation, key.segment_id)
+
+    def _source_place(self):
+        from .volume_place import VolumePlace
+
+        node = self.source.node if self.source is not None else None
+        return None if node is None else VolumePlace.of_node(node)
+
+    def _in_source(self, key: ObjectKey) -> bool:
+        """Whether a segment's prompts are in voxels of the source volume."""
+        place = self._place(key)
+        return place is None or place.has_voxels_of(self.source)
+
     def _hidden_note(self, key: ObjectKey) -> str:
         """What to say when the answer will not be seen; empty when it will."""
         display = self.segmentation_node.GetDisplayNode()
@@ -238,7 +282,7 @@ class PromptsMixin:
         """Tell the worker all prompts of the segment; slices in `touched` that get no answer are cleared."""
         key = self.key
         self._prompts_changed()
-        if self.source is None or not self.start_engine():
+        if self.source is None or not self._in_source(key) or not self.start_engine():
             self._keep_for_later(key)
             return
         volume_id = self.client.open_volume(self.source)
@@ -264,7 +308,7 @@ class PromptsMixin:
         if self.key is None or self.source is None:
             self._markups.clear()
         else:
-            self._markups.show(self.source, self.prompts)
+            self._markups.show(self.source, self.shown_prompts)
 
 
 def same_point(first, second) -> bool:

@@ -26,11 +26,9 @@ class RestoreMixin:
         elif any(job.key == key for job in under_way):
             self.cancel_running()
             self._drop_jobs(lambda job: job.key == key)
-        volume_node = self.store.volume_node(segmentation, key.segment_id)
-        if volume_node is None and self.source is not None:
-            volume_node = self.scene.GetNodeByID(self.source.node_id)
-        self.store.set_all(segmentation, key.segment_id, volume_node, prompts)
-        if self.source is not None and self.engine_requested:
+        place = (self._place(key) if behind else self.undo.place(key)) or self._place(key) or self._source_place()
+        self.store.set_all(segmentation, key.segment_id, place, prompts)
+        if self.source is not None and self.engine_requested and self._in_source(key):
             volume_id = self.client.open_volume(self.source)
             # Redone before it was ever answered: its voxels are not in the editor's history, they have to be computed.
             kind = JobKind.PREVIEW if not behind and self.undo.end_waiting(key) else JobKind.RESTORE

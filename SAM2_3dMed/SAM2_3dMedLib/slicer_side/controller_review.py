@@ -18,7 +18,7 @@ class ReviewMixin:
     @property
     def review(self) -> ReviewState:
         """Confidence along the slices of the current segment."""
-        if self.key is None or self.segmentation_node is None:
+        if self.key is None or self.segmentation_node is None or self.elsewhere:
             return ReviewState()
         state = self._review_of(self.key)
         state.checked = set(self.store.checked_slices(self.segmentation_node, self.key.segment_id))

@@ -75,7 +75,7 @@ class WritingMixin:
             if changed and not self._action_changed:
                 self._action_changed = True
                 self.undo.end_waiting(job.key)
-                self.undo.voxels_changed(job.key, item.node, job.prompts)
+                self.undo.voxels_changed(job.key, item.node, job.prompts, self._place(job.key))
         except self._writer_errors() as error:
             self._refuse_writing(job, str(error))
         finally:
@@ -133,7 +133,7 @@ class WritingMixin:
         self.writing = True
         try:
             item.writer.mark_step()
-            self.undo.voxels_changed(key, item.node, prompts)
+            self.undo.voxels_changed(key, item.node, prompts, self._place(key))
         except self._writer_errors() as error:
             self._refuse_writing(item.job, str(error))
             return False
@@ -145,7 +145,7 @@ class WritingMixin:
         """As above, for prompts that the engine has no answer to give to."""
         node = self.scene.GetNodeByID(key.segmentation_id)
         if self.source is None or self._writer is None or node is None:
-            self.undo.prompts_changed(key, prompts)
+            self.undo.prompts_changed(key, prompts, self._place(key))
             return
         item = JobEnd(Job(JobKind.PREVIEW, key, self.source, prompts), node, self._writer)
         self._record_prompts(item)

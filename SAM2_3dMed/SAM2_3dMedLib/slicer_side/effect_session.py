@@ -255,7 +255,7 @@ class EffectSession:
         lines = list(self._gesture_lines.get(view.node.GetID(), []))
         source = self._source
         if source is not None:
-            for stored in self.controller.prompts:
+            for stored in self.controller.shown_prompts:
                 edges = self._outlines.edges(stored)
                 if edges is not None:
                     lines.extend(prompt_lines(source, view, stored.prompt, edges))
@@ -265,7 +265,7 @@ class EffectSession:
         """Display positions [N,3] and prompt IDs of what can be picked on this view's slice."""
         source = self._source
         points, ids = [], []
-        for stored in self.controller.prompts if source is not None else ():
+        for stored in self.controller.shown_prompts if source is not None else ():
             prompt = stored.prompt
             if hasattr(prompt, "position"):
                 ijk = [prompt.position]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from .volume_place import VolumePlace
+
 _CHANGES = ("add", "replace", "remove", "pop", "set_all", "clear", "set_checked", "drop_missing")
 
 
@@ -12,6 +14,7 @@ class PromptCache:
         self._store = store
         self._prompts: dict[tuple[str, str], tuple] = {}
         self._checked: dict[tuple[str, str], frozenset[int]] = {}
+        self._places: dict[tuple[str, str], VolumePlace | None] = {}
 
     def prompts(self, segmentation_node, segment_id: str) -> tuple:
         key = (segmentation_node.GetID(), segment_id)
@@ -25,8 +28,15 @@ class PromptCache:
             self._checked[key] = frozenset(self._store.checked_slices(segmentation_node, segment_id))
         return self._checked[key]
 
+    def place(self, segmentation_node, segment_id: str) -> VolumePlace | None:
+        key = (segmentation_node.GetID(), segment_id)
+        if key not in self._places:
+            self._places[key] = self._store.place(segmentation_node, segment_id)
+        return self._places[key]
+
     def forget(self) -> None:
         """Read everything again from the scene when it is asked for."""
+        self._places.clear()
         self._prompts.clear()
         self._checked.clear()
 

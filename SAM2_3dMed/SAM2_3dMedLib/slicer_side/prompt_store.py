@@ -17,6 +17,7 @@ from urllib.parse import quote, unquote
 from ..propagation.errors import PromptError
 from ..propagation.prompts import Prompt, prompt_from_json
 from .slice_sums import SliceSums
+from .volume_place import VolumePlace
 
 _KIND = "SAM2_3dMed.Prompts"  # attribute that tells our nodes from other modules'
 _SEGMENTATION_ROLE = "segmentation"
@@ -36,6 +37,7 @@ class _Record:
     prompts: tuple[StoredPrompt, ...] = ()
     checked: tuple[int, ...] = ()
     sums: SliceSums | None = None
+    grid: dict[str, Any] | None = None
 
 
 class PromptStore:
@@ -49,10 +51,13 @@ class PromptStore:
         return self._read(segmentation_node, segment_id).prompts
 
     def add(self, segmentation_node: Any, segment_id: str, volume_node: Any, prompt: Prompt) -> StoredPrompt:
+        """The prompts of a segment are all in voxels of one grid, that of the volume of the first."""
         stored = StoredPrompt(uuid.uuid4().hex[:12], prompt)
         record = self._read(segmentation_node, segment_id)
-        self._write(segmentation_node, segment_id, replace(record, prompts=(*record.prompts, stored)))
-        self._set_volume(segmentation_node, segment_id, volume_node)
+        place = self.place(segmentation_node, segment_id) if record.prompts else None
+        place = place or _place_of(volume_node)
+        self._write(segmentation_node, segment_id, _with(record, place, (*record.prompts, stored)))
+        self._set_volume(segmentation_node, segment_id, place)
         return stored
 
     def replace(self, segmentation_node: Any, segment_id: str, prompt_id: str, prompt: Prompt) -> None:
@@ -78,13 +83,17 @@ class PromptStore:
         return record.prompts[-1]
 
     def set_all(
-        self, segmentation_node: Any, segment_id: str, volume_node: Any, prompts: Sequence[Prompt | StoredPrompt]
+        self,
+        segmentation_node: Any,
+        segment_id: str,
+        place: VolumePlace | None,
+        prompts: Sequence[Prompt | StoredPrompt],
     ) -> None:
-        """Exactly these prompts; those given as StoredPrompt keep their names (undo brings back the same ones)."""
+        """Exactly these prompts, in voxels of `place`; those given as StoredPrompt keep their names."""
         named = tuple(p if isinstance(p, StoredPrompt) else StoredPrompt(uuid.uuid4().hex[:12], p) for p in prompts)
         record = self._read(segmentation_node, segment_id)
-        self._write(segmentation_node, segment_id, replace(record, prompts=named))
-        self._set_volume(segmentation_node, segment_id, volume_node)
+        self._write(segmentation_node, segment_id, _with(record, place, named))
+        self._set_volume(segmentation_node, segment_id, place)
 
     def clear(self, segmentation_node: Any, segment_id: str) -> None:
         """Forgets prompts and checked slices of a segment."""
@@ -101,6 +110,19 @@ class PromptStore:
         """The volume that the segment was prompted on, None when it is not in the scene."""
         node = self._node(segmentation_node)
         return node.GetNodeReference(_volume_role(segment_id)) if node is not None else None
+
+    def place(self, segmentation_node: Any, segment_id: str) -> VolumePlace | None:
+        """Whose voxels the prompts are in; None: there are none, or it is not known (a scene of version 0.1.0, say)."""
+        record = self._read(segmentation_node, segment_id)
+        if not record.prompts:
+            return None
+        volume_node = self.volume_node(segmentation_node, segment_id)
+        if record.grid is None:
+            return _place_of(volume_node)
+        try:
+            return VolumePlace.from_json(volume_node.GetID() if volume_node is not None else "", record.grid)
+        except (ValueError, KeyError, TypeError):
+            return _place_of(volume_node)
 
     def checked_slices(self, segmentation_node: Any, segment_id: str) -> set[int]:
         """Slices (along the segment's axis) that the user has looked at."""
@@ -149,7 +171,7 @@ class PromptStore:
                 prompts.append(StoredPrompt(str(entry["id"]), prompt_from_json(entry)))
             except (PromptError, KeyError, TypeError):
                 continue
-        return _Record(tuple(prompts), checked, _sums_of(data))
+        return _Record(tuple(prompts), checked, _sums_of(data), data.get("grid"))
 
     def _write(self, segmentation_node: Any, segment_id: str, record: _Record) -> None:
         name = quote(segment_id, safe="")
@@ -166,13 +188,15 @@ class PromptStore:
         }
         if record.sums is not None:
             data["sums"] = record.sums.to_json()
+        if record.grid is not None:
+            data["grid"] = record.grid
         node = self._node(segmentation_node) or self._create(segmentation_node)
         node.SetParameter(name, json.dumps(data, separators=(",", ":")))
 
-    def _set_volume(self, segmentation_node: Any, segment_id: str, volume_node: Any) -> None:
+    def _set_volume(self, segmentation_node: Any, segment_id: str, place: VolumePlace | None) -> None:
         node = self._node(segmentation_node)
-        if node is not None and volume_node is not None:
-            node.SetNodeReferenceID(_volume_role(segment_id), volume_node.GetID())
+        if node is not None and place is not None and place.node_id:
+            node.SetNodeReferenceID(_volume_role(segment_id), place.node_id)
 
     def _node(self, segmentation_node: Any) -> Any | None:
         for node in self._nodes():
@@ -202,6 +226,14 @@ def _sums_of(data: dict[str, Any]) -> SliceSums | None:
         return SliceSums.from_json(data["sums"])
     except (KeyError, ValueError, TypeError, AttributeError):
         return None
+
+
+def _place_of(volume_node: Any) -> VolumePlace | None:
+    return None if volume_node is None else VolumePlace.of_node(volume_node)
+
+
+def _with(record: _Record, place: VolumePlace | None, prompts: tuple[StoredPrompt, ...]) -> _Record:
+    return replace(record, prompts=prompts, grid=None if place is None else place.to_json())
 
 
 def _volume_role(segment_id: str) -> str:
