@@ -23,6 +23,7 @@ class StandInWorker:
         self.device_sentence = "CPU (stand-in)"
         self.requests: list[str] = []
         self.sources: dict = {}
+        self.told: list[tuple[int, int, np.ndarray]] = []  # what it was told of slices that others have segmented
         self.held = False  # True: a propagation stops after two slices until it is canceled
         self.answer_ms = 1  # how long an answer takes
         self._subscribers = Subscribers()
@@ -61,6 +62,11 @@ class StandInWorker:
 
     def prompts(self, volume_id, object_id) -> tuple:
         return self._objects.get((volume_id, object_id), ())
+
+    def tell_slice(self, volume_id, object_id, axis, index, mask) -> int:
+        self.told.append((int(axis), int(index), np.array(mask)))
+        self._number += 1
+        return self._number
 
     def add_prompt(self, volume_id, object_id, prompt) -> int:
         self._stop_running()

@@ -223,3 +223,14 @@ def test_a_note_about_a_prompt_stays_until_the_prompts_change_and_no_longer(benc
     notes.clear()
     click_at(bench, bench.views["Axial"], (CENTER[0] + 9, CENTER[1], CENTER[2]))
     assert bench.controller.status.sentence != sentence
+
+
+def test_before_a_correction_the_engine_is_told_what_stands_on_the_slice(bench):
+    """It knows nothing of what a scene brought along or the user has painted."""
+    click_at(bench, bench.views["Axial"], CENTER)
+    assert bench.client.told == []
+    standing = bench.voxels("A")[CENTER[2]]
+    click_at(bench, bench.views["Axial"], (CENTER[0] + 3, CENTER[1], CENTER[2]), shift=True)
+    ((axis, index, mask),) = bench.client.told
+    assert (axis, index) == (2, CENTER[2])
+    assert (mask == standing).all()

@@ -49,8 +49,11 @@ class Prompting:
         if entry.answered == len(entry.rounds):
             return state
         selection = self.selection(state, position)
-        standing = state.results.get(position)
-        earlier = None if standing is None or standing.mask.area == 0 else standing.logits
+        standing, earlier = state.results.get(position), None
+        if standing is not None and standing.mask.area > 0:
+            earlier = standing.logits
+            if earlier is None:  # seen through another field of view, or segmented before this session
+                earlier = self._decoder.logits_of(state.axis, standing.mask.unpack())
         return state.with_prompted(position, self._answer_rounds(state.axis, position, entry, selection, earlier))
 
     def settle_all(self, state: ObjectState) -> ObjectState:

@@ -19,11 +19,12 @@ from .features_cache import CacheBudget
 from .following import Following
 from .history import Action, ObjectStates
 from .lenses import Lenses
+from .packed_mask import PackedMask
 from .policies import BracketedMemoryPolicy, MemoryPolicy
 from .predictor import SlicePredictor
 from .prompts import BoxPrompt, PointPrompt, Prompt, prompts_from_json, prompts_to_json
 from .slice_features import SliceFeatureStore
-from .state import ObjectState, PlaneKey
+from .state import ObjectState, PlaneKey, SliceResult
 from .stopping import StopRule
 from .updates import SlicePreview, SliceUpdate
 from .views import (
@@ -138,6 +139,27 @@ class VolumeSession:
         state, changed = self._lenses.replaced(before, checked)
         self._states.commit(object_id, state, Action.PROMPT)
         return [slice_preview(object_id, state, before, position, self._store) for position in changed]
+
+    def tell_slice(self, object_id: str, axis: SliceAxis | int, index: int, mask: np.ndarray) -> None:
+        """What stands on a slice that was segmented before this session: a correction there starts from it.
+
+        No step for undo. Ignored where the session knows better: slices that it has answered or reached itself, other
+        axes, unknown objects.
+
+        Args:
+            object_id: an object with prompts.
+            axis, index: the slice.
+            mask: bool, array orientation, the whole slice.
+
+        Raises:
+            PromptError: the mask does not fit the slice.
+        """
+        prompt = self._checked(checked_mask(checked_axis(axis), index, mask))
+        state, position = self._states.get(object_id), self._store.plane(prompt.axis).order(prompt.slice_index)
+        if state is None or state.axis != prompt.axis or state.at(position) is not None or not prompt.mask.any():
+            return
+        standing = SliceResult.unexplained(PackedMask.of(prompt.mask))
+        self._states.advance(object_id, state.with_results({position: standing}))
 
     def prompts(self, object_id: str) -> tuple[Prompt, ...]:
         """All prompts of an object, in order. Raises PromptError for an unknown object."""

@@ -55,6 +55,11 @@ class SliceResult:
         """A slice that a chain no longer visits because the object has ended."""
         return cls(PackedMask.empty(shape), 0.0, _ABSENT_SCORE, 1.0, chain=chain)
 
+    @classmethod
+    def unexplained(cls, mask: PackedMask) -> SliceResult:
+        """A mask of any origin that the session has not made: nothing is known of how good it is."""
+        return cls(mask, 0.0, 0.0, 0.0)
+
     @property
     def nbytes(self) -> int:
         logits = 0 if self.logits is None else self.logits.nbytes

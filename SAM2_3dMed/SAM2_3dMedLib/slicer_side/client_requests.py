@@ -9,6 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..worker import messages as m
 
 
@@ -48,6 +51,10 @@ class RequestsMixin:
         number = self._next_number()
         self._sent_prompts[number] = prompt
         return self._send(m.AddPrompt(number, volume_id, object_id, prompt.to_json()))
+
+    def tell_slice(self, volume_id: str, object_id: str, axis: int, index: int, mask: NDArray[np.bool_]) -> int:
+        """What stands in the segment on a slice, before a correction there; the worker may not know."""
+        return self._send(m.TellSlice(self._next_number(), volume_id, object_id, axis, index, m.MaskCrop.of(mask)))
 
     def set_prompts(self, volume_id: str, object_id: str, prompts: Sequence[Any]) -> int:
         self.start()

@@ -112,6 +112,7 @@ class PromptsMixin:
         before = self.stored_prompts(key)
         if any(same_point(known, prompt) for known in before):
             return False  # the second click of a double click
+        standing = self._standing(key, prompt) if before else None
         volume_node = self.scene.GetNodeByID(self.source.node_id)
         self.store.add(self.segmentation_node, key.segment_id, volume_node, prompt)
         self._prompts_changed()
@@ -120,6 +121,8 @@ class PromptsMixin:
             self._keep_for_later(key)
             return True
         volume_id = self._teach(key, before)
+        if standing is not None:
+            self.client.tell_slice(volume_id, key.object_id, int(prompt.axis), int(prompt.slice_index), standing)
         request = self.client.add_prompt(volume_id, key.object_id, prompt)
         self._submit(JobKind.PREVIEW, key, request)
         self._set_status(Status(Phase.PREVIEW, _("Computing this slice...")))
@@ -277,6 +280,12 @@ class PromptsMixin:
         if prompts and not self.client.prompts(volume_id, key.object_id):
             self._submit(JobKind.RESTORE, key, self.client.set_prompts(volume_id, key.object_id, prompts))
         return volume_id
+
+    def _standing(self, key: ObjectKey, prompt):
+        """What the user sees on the prompt's slice: the worker does not know what another session has segmented."""
+        where = int(prompt.axis), int(prompt.slice_index)
+        mask = self._writer.slice_mask(self.segmentation_node, key.segment_id, self.source, *where)
+        return mask if mask.any() else None
 
     def _send_prompts(self, touched: set[tuple[int, int]]) -> None:
         """Tell the worker all prompts of the segment; slices in `touched` that get no answer are cleared."""

@@ -56,6 +56,7 @@ class Engine:
             m.OpenVolume: self._open_volume,
             m.CloseVolume: self._close_volume,
             m.AddPrompt: self._add_prompt,
+            m.TellSlice: self._tell_slice,
             m.SetPrompts: self._set_prompts,
             m.Undo: self._undo,
             m.RemoveObject: self._remove_object,
@@ -160,6 +161,11 @@ class Engine:
         yield from _previews(request, [preview, *preview.others])
         if preview.note:
             yield m.Notice(request.request, "prompt", preview.note)
+
+    def _tell_slice(self, request: m.TellSlice, cancel: CancelToken) -> Iterator[m.Message]:
+        _, session = self._opened(request.volume_id)
+        session.tell_slice(request.object_id, request.axis, request.index, request.mask.to_mask())
+        yield from ()
 
     def _set_prompts(self, request: m.SetPrompts, cancel: CancelToken) -> Iterator[m.Message]:
         opened, session = self._opened(request.volume_id)

@@ -129,6 +129,17 @@ class AddPrompt(Message):
 
 
 @message
+class TellSlice(Message):
+    """What stands in the segment on a slice that a correction is about to be given on. No events."""
+
+    volume_id: str
+    object_id: str
+    axis: int
+    index: int
+    mask: MaskCrop = nested(MaskCrop)
+
+
+@message
 class SetPrompts(Message):
     """The whole list of an object's prompts. Previews follow for each slice whose prompts changed, unless `quiet`
     (a restart).
