@@ -95,6 +95,23 @@ def test_a_volume_that_was_moved_keeps_its_prompts_and_one_that_was_cropped_in_p
     assert "other voxels" in bench.controller.elsewhere
 
 
+def test_a_place_that_the_segmentation_does_not_reach_is_refused_with_what_to_do(bench):
+    """Its grid was made of the volume, which then was put under a transform of its own."""
+    shift = np.eye(4)
+    shift[0, 3] = 0.8 * (CENTER[0] + 15)  # to the patient's right: the click's column lies outside now
+    bench.volume.SetAndObserveTransformNodeID(mrml.add_linear_transform(shift).GetID())
+    bench.controller.volume_changed()
+    assert not bench.controller.add_point(bench.views["Axial"].node, bench.world(5, CENTER[1], CENTER[2]))
+    assert "Specify geometry" in bench.controller.status.error
+    assert bench.controller.prompts == ()
+    assert bench.controller.add_point(bench.views["Axial"].node, bench.world(60, CENTER[1], CENTER[2]))
+
+
+def test_a_deleted_source_volume_is_told(bench):
+    bench.scene.RemoveNode(bench.volume)
+    assert "was deleted" in bench.controller.status.error
+
+
 def test_the_grid_comes_back_with_the_scene(bench, cropped, tmp_path):
     from SAM2_3dMedLib.slicer_side.prompt_store import PromptStore
 

@@ -8,6 +8,7 @@ import pytest
 slicer = pytest.importorskip("slicer", reason="needs the wheel slicer-core in its own environment")
 
 import mrml  # noqa: E402
+import vtk  # noqa: E402
 from SAM2_3dMedLib.propagation.prompts import BoxPrompt, PointPrompt  # noqa: E402
 from SAM2_3dMedLib.slicer_side.prompt_markups import NEGATIVE_COLOR, POSITIVE_COLOR, PromptMarkups  # noqa: E402
 from SAM2_3dMedLib.slicer_side.prompt_store import StoredPrompt  # noqa: E402
@@ -82,6 +83,19 @@ def test_a_dragged_corner_keeps_the_opposite_one(bench):
     ((name, prompt),) = bench.moved
     assert name == "d"
     assert prompt.corner_a == pytest.approx((2, 3, 3))
+    assert prompt.corner_b == pytest.approx((20, 18, 3))
+
+
+def test_a_point_that_was_put_into_a_box_is_taken_out_and_the_box_stays(bench):
+    """Ctrl-click on its outline inserts one; the box then had five corners, of which the drag moved one."""
+    node = bench.node("box")
+    place = bench.source.ijk_to_world(np.array([[10.0, 3.0, 3.0]]))[0]
+    node.InsertControlPointWorld(1, vtk.vtkVector3d(*place))
+    bench.drag(node, 3, (20.0, 18.0, 3.0))
+    assert bench.moved == []
+    assert bench.node("box").GetNumberOfControlPoints() == 4
+    bench.drag(bench.node("box"), 2, (20.0, 18.0, 3.0))
+    ((_, prompt),) = bench.moved
     assert prompt.corner_b == pytest.approx((20, 18, 3))
 
 

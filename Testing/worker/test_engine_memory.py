@@ -115,4 +115,7 @@ def test_a_volume_of_nothing_is_refused_with_a_sentence(engine):
     with pytest.raises(EngineError) as caught:
         list(engine.handle(request, CancelToken()))
     assert caught.value.kind == "volume"
+    with pytest.raises(EngineError) as again:
+        list(engine.handle(m.AddPrompt(6, "nan", "one", BOX.to_json()), CancelToken()))
+    assert str(again.value) == str(caught.value), "a click on it is told the same"
     folder.close()

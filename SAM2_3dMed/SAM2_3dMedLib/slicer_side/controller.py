@@ -244,6 +244,7 @@ class Controller(EngineMixin, PromptsMixin, RestoreMixin, RefineMixin, AnswersMi
         self._watch.follow_volume(None)
         self.source = None
         self.client.close_volumes_of(node.GetID())
+        self._set_running_status(_("The source volume was deleted: select another one."))
         self._show_prompts()
         self.listeners.tell(Change.CONTEXT)
 

@@ -109,6 +109,7 @@ class PromptsMixin:
         self._check(prompt)
         key = self._ensure_segment()
         self._refuse_elsewhere()
+        self._refuse_unwritable(prompt)
         before = self.stored_prompts(key)
         if any(same_point(known, prompt) for known in before):
             return False  # the second click of a double click
@@ -232,6 +233,18 @@ class PromptsMixin:
         if self.elsewhere:
             raise PromptRefused(self.elsewhere)
 
+    def _refuse_unwritable(self, prompt) -> None:
+        """The answer would leave no voxel: the segmentation's grid ends before this place."""
+        from .segment_grid import grid_of
+
+        if not grid_of(self.segmentation_node, self.source).meets(box_of(prompt)):
+            raise PromptRefused(
+                _(
+                    "The segmentation ends before this place: enlarge it with the button Specify geometry "
+                    "beside the source volume, or begin a new segmentation."
+                )
+            )
+
     def _place(self, key: ObjectKey):
         """The `VolumePlace` in whose voxels a segment's prompts are; None when there are none or it is not known."""
         segmentation = self.scene.GetNodeByID(key.segmentation_id)
@@ -326,6 +339,24 @@ def same_point(first, second) -> bool:
         return False
     near = all(round(a) == round(b) for a, b in zip(first.position, second.position, strict=True))
     return near and first.axis == second.axis and first.positive == second.positive
+
+
+def box_of(prompt):
+    """The voxels that a prompt names, int [2, 3]: lowest and highest (i, j, k)."""
+    import numpy as np
+
+    if hasattr(prompt, "position"):
+        ends = [prompt.position, prompt.position]
+    elif hasattr(prompt, "corner_a"):
+        ends = [prompt.corner_a, prompt.corner_b]
+    else:
+        rows, columns = np.nonzero(prompt.mask)
+        ends = np.full((2, 3), float(prompt.slice_index))
+        column_axis, row_axis = (axis for axis in range(3) if axis != int(prompt.axis))
+        if rows.size:
+            ends[:, row_axis], ends[:, column_axis] = (rows.min(), rows.max()), (columns.min(), columns.max())
+    both = np.floor(np.asarray(ends, dtype=float) + 0.5).astype(np.int64)
+    return np.stack([both.min(axis=0), both.max(axis=0)])
 
 
 def slices_of(prompts) -> set[tuple[int, int]]:

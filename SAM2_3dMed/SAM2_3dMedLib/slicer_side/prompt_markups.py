@@ -24,6 +24,7 @@ POSITIVE_COLOR = (0.25, 0.85, 0.35)
 NEGATIVE_COLOR = (0.95, 0.25, 0.2)
 BOX_COLOR = (1.0, 0.8, 0.2)
 _POINT_SIZE = 2.5  # percent of the view
+_BOX_CORNERS = 4
 _MOVED_MM = 1e-3
 
 
@@ -176,6 +177,9 @@ class PromptMarkups:
 
     def _moved(self, node: Any, _event: str) -> None:
         if self._updating or self._source is None:
+            return
+        if any(curve is node for curve, _ in self._boxes) and node.GetNumberOfControlPoints() != _BOX_CORNERS:
+            self._put_back()  # the user has put a point into the outline (Ctrl-click): a box has four corners
             return
         for stored, prompt in self._changes(node):
             if prompt is None:

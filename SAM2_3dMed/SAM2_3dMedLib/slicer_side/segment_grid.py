@@ -138,6 +138,10 @@ class SegmentGrid:
         box[:, axis] = index
         return self._extent_of(box)
 
+    def meets(self, box: NDArray[np.int64]) -> bool:
+        """Whether anything of a box (volume IJK, [2, 3] inclusive) can be written into the segmentation."""
+        return self._extent_of(box) is not None
+
     def _extent_of(self, box: NDArray[np.int64]) -> Extent | None:
         if self.offset is not None:
             low, high = box[0] - self.offset, box[1] - self.offset

@@ -51,6 +51,7 @@ class Engine:
         self._warming: Iterator[None] = iter(())
         self._model_name = ""
         self._volumes: dict[str, _OpenVolume] = {}
+        self._refused: dict[str, str] = {}  # why a volume was not opened, by its ID
         self._work: dict[type, Callable[[Any, CancelToken], Iterator[m.Message]]] = {
             m.LoadModel: self._load_model,
             m.OpenVolume: self._open_volume,
@@ -129,7 +130,11 @@ class Engine:
                 sentence = f"The volume did not reach the inference process ({error}): select the source volume again."
                 raise EngineError("volume", sentence) from error
             matrix = np.asarray(request.ijk_to_ras, dtype=float).reshape(4, 4)
-            volume = Volume(array, matrix, request.name, request.modality)
+            try:
+                volume = Volume(array, matrix, request.name, request.modality)
+            except VolumeError as error:
+                self._refused[request.volume_id] = str(error)
+                raise
             self._volumes[request.volume_id] = _OpenVolume(volume, request.window)
         yield m.VolumeOpened(request.request, request.volume_id)
 
@@ -143,7 +148,8 @@ class Engine:
     def _opened(self, volume_id: str) -> tuple[_OpenVolume, VolumeSession]:
         opened = self._volumes.get(volume_id)
         if opened is None:
-            raise EngineError("volume", "The volume is not loaded for inference: select the source volume again.")
+            sentence = "The volume is not loaded for inference: select the source volume again."
+            raise EngineError("volume", self._refused.get(volume_id, sentence))
         if self._predictor is None:
             raise EngineError("model", "No model is loaded: choose one in the module SAM2-3dMed.")
         if opened.session is None:
