@@ -11,7 +11,8 @@ from .translation import _
 
 POSITIVE_STYLE = "QToolButton:checked { background-color: #2f9e4f; color: white; }"
 NEGATIVE_STYLE = "QToolButton:checked { background-color: #c9372c; color: white; }"
-ERROR_STYLE = "QLabel { color: #c9372c; }"
+# The text keeps the palette's color: red letters have a contrast of 2.3 on Slicer's dark style.
+ERROR_STYLE = "QLabel { border-left: 4px solid #c9372c; padding-left: 4px; }"
 
 
 class EffectControls:
