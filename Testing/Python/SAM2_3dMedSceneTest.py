@@ -40,6 +40,13 @@ class SAM2_3dMedSceneTest(tools.ToolTest):  # noqa: N801
             slicer.app.processEvents()
         self.assertFalse(self.controller.status.running)
 
+    def test_theNextSceneBeginsByItselfAsTheFirstOne(self):
+        slicer.mrmlScene.Clear(0)
+        slicer.app.processEvents()
+        self.volume, self.labels = self.loadSample("abdomen_ct")
+        self.waitFor(lambda: self.controller.source is not None, "the new volume is the source volume")
+        self.assertEqual(self.controller.source.node_id, self.volume.GetID())
+
     def test_volumeAndSegmentDeletedWhileRunning(self):
         self.boxAround(LIVER)
         self.controller.propagate()

@@ -66,6 +66,25 @@ def test_a_negative_click_takes_away_from_what_was_told(predictor, volume, splee
     np.testing.assert_array_equal(session.slice_mask("spleen", K, index), standing)
 
 
+def test_a_negative_click_on_another_axis_takes_away_there_and_on_its_own_slice(predictor, volume, spleen) -> None:
+    yesterday, mask = spleen
+    index = _ends(mask)[1] - 1
+    rows, columns = np.nonzero(mask[index])
+    row, column = int(rows[0]), int(columns[0])
+    section = mask[:, :, column]
+    session = _today(predictor, volume, yesterday)
+    session.tell_slice("spleen", K, index, mask[index])
+    session.tell_slice("spleen", SliceAxis.I, column, section)
+    preview = session.add_point("spleen", SliceAxis.I, (column, row, index), positive=False)
+    assert not preview.mask[index, row]
+    assert (preview.mask & ~section).sum() <= 0.1 * section.sum()
+    for _ in session.propagate("spleen"):
+        pass
+    after = session.mask("spleen")
+    assert not after[index, row, column]
+    assert (after & ~mask).sum() <= 0.05 * mask.sum()
+
+
 def test_what_the_session_knows_better_is_not_replaced(predictor, volume, spleen) -> None:
     yesterday, mask = spleen
     index = _ends(mask)[1]

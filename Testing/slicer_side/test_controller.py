@@ -183,6 +183,19 @@ def test_cancel_keeps_what_is_done(bench):
     assert bench.voxels("A").any(axis=(1, 2)).sum() == 1
 
 
+def test_a_click_in_another_segment_says_which_propagation_it_stopped(bench):
+    click_at(bench, bench.views["Axial"], CENTER)
+    bench.client.held = True
+    bench.controller.propagate()
+    bench.run(lambda: bench.voxels("A").any(axis=(1, 2)).sum() >= 2)
+    bench.editor.SetSelectedSegmentID("B")
+    bench.controller.refresh_context()
+    click_at(bench, bench.views["Axial"], (CENTER[0] + 8, CENTER[1], CENTER[2]))
+    assert '"A" was stopped halfway' in bench.controller.status.sentence
+    assert bench.voxels("A").any(axis=(1, 2)).sum() >= 2
+    assert bench.voxels("B").any()
+
+
 def test_slice_range_limits_the_propagation(bench):
     click_at(bench, bench.views["Axial"], CENTER)
     bench.controller.slice_range = (8, 13)

@@ -96,7 +96,7 @@ class Lenses:
         field = self._holding(axis, before.field, prompts) if outgrown else self._asked(axis, prompts)
         anew = [] if before.field == field else list(before.prompted)
         if before.field != field:
-            before = ObjectState(axis, field=field, results=_bare(before))
+            before = ObjectState(axis, field=field, results=_bare(before), told=before.told)
         before = replace(before, outgrown=outgrown)
         state, changed = self.of(axis, field).prompting.replaced(before, prompts)
         wide = self._wide_enough(state)
@@ -155,7 +155,7 @@ class Lenses:
         """The object through another field: its prompts given once more, what was propagated kept as masks only."""
         if state.field == field:
             return state
-        fresh = ObjectState(state.axis, field=field, results=_bare(state), outgrown=state.outgrown)
+        fresh = ObjectState(state.axis, field=field, results=_bare(state), outgrown=state.outgrown, told=state.told)
         for prompt in state.prompts:
             fresh = self._with(fresh, prompt)
         return fresh

@@ -72,7 +72,7 @@ class Prompting:
             before: the object, or an empty one; it gives the field of view.
             prompts: at least one; the first gives the axis.
         """
-        state = ObjectState(prompts[0].axis, field=before.field, outgrown=before.outgrown)
+        state = ObjectState(prompts[0].axis, field=before.field, outgrown=before.outgrown, told=before.told)
         known = state if before.axis != state.axis else before
         state = replace(state, results=known.results)
         for prompt in prompts:
@@ -134,8 +134,10 @@ class Prompting:
         """Answer a prompt on another axis on its own slice: no memory there; what stands in 3D is the earlier mask."""
         key = PlaneKey(prompt.axis, position)
         entry = state.other_planes.get(key, PromptedSlice(())).with_round((prompt,))
-        standing = self.section(state, prompt.axis, prompt.slice_index) if entry.result is None else None
-        earlier = None
+        standing, earlier = None, None
+        if entry.result is None:
+            told = state.told.get(key)
+            standing = self.section(state, prompt.axis, prompt.slice_index) if told is None else told.unpack()
         if standing is not None and standing.any():
             earlier = self._decoder.logits_of(prompt.axis, standing)
         return state.with_plane(key, self._answer_rounds(prompt.axis, position, entry, None, earlier))

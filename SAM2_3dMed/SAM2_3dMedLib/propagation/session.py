@@ -143,8 +143,8 @@ class VolumeSession:
     def tell_slice(self, object_id: str, axis: SliceAxis | int, index: int, mask: np.ndarray) -> None:
         """What stands on a slice that was segmented before this session: a correction there starts from it.
 
-        No step for undo. Ignored where the session knows better: slices that it has answered or reached itself, other
-        axes, unknown objects.
+        No step for undo. Ignored where the session knows better: on slices that it has answered or reached itself, on
+        other axes when it has propagated, and for unknown objects.
 
         Args:
             object_id: an object with prompts.
@@ -156,10 +156,14 @@ class VolumeSession:
         """
         prompt = self._checked(checked_mask(checked_axis(axis), index, mask))
         state, position = self._states.get(object_id), self._store.plane(prompt.axis).order(prompt.slice_index)
-        if state is None or state.axis != prompt.axis or state.at(position) is not None or not prompt.mask.any():
+        if state is None or not prompt.mask.any():
             return
-        standing = SliceResult.unexplained(PackedMask.of(prompt.mask))
-        self._states.advance(object_id, state.with_results({position: standing}))
+        mask = PackedMask.of(prompt.mask)
+        if prompt.axis != state.axis:
+            if not state.propagated:
+                self._states.advance(object_id, state.with_told(PlaneKey(prompt.axis, position), mask))
+        elif state.at(position) is None:
+            self._states.advance(object_id, state.with_results({position: SliceResult.unexplained(mask)}))
 
     def prompts(self, object_id: str) -> tuple[Prompt, ...]:
         """All prompts of an object, in order. Raises PromptError for an unknown object."""

@@ -107,6 +107,7 @@ class ObjectState:
         other_planes: prompted slices on other axes; previews only.
         results: propagated slices by position; a prompted slice's entry here is what was there before its prompt.
         field: through which the network sees the slices along `axis`; None: whole slices.
+        told: what stands on slices of other axes, where the session did not make it itself.
         outgrown: whether its masks reached the edge of the field that its prompts ask for, so that `field` is wider.
     """
 
@@ -117,6 +118,7 @@ class ObjectState:
     results: Mapping[int, SliceResult] = dataclass_field(default_factory=dict)
     field: FieldOfView | None = None
     outgrown: bool = False
+    told: Mapping[PlaneKey, PackedMask] = dataclass_field(default_factory=dict)
 
     @property
     def answered(self) -> bool:
@@ -156,6 +158,14 @@ class ObjectState:
         """What stands on one slice."""
         entry = self.prompted.get(position)
         return self.results.get(position) if entry is None or entry.result is None else entry.result
+
+    @property
+    def propagated(self) -> bool:
+        """Whether a chain has reached a slice."""
+        return any(result.chain is not None for result in self.results.values())
+
+    def with_told(self, key: PlaneKey, mask: PackedMask) -> ObjectState:
+        return replace(self, told={**self.told, key: mask})
 
     def with_prompted(self, position: int, entry: PromptedSlice) -> ObjectState:
         return replace(self, prompted={**self.prompted, position: entry})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from .controller_state import Change, JobKind, ObjectKey, Phase, PromptRefused, Status
 from .engine_sentences import in_slicer
 from .translation import _
@@ -113,17 +115,17 @@ class PromptsMixin:
         before = self.stored_prompts(key)
         if any(same_point(known, prompt) for known in before):
             return False  # the second click of a double click
-        standing = self._standing(key, prompt) if before else None
+        standing = self._standing(key, prompt, before)
         volume_node = self.scene.GetNodeByID(self.source.node_id)
         self.store.add(self.segmentation_node, key.segment_id, volume_node, prompt)
         self._prompts_changed()
-        self.prompt_note = self._hidden_note(key)
+        self.prompt_note = self._hidden_note(key) or self._stopped_note(key)
         if not self.start_engine():
             self._keep_for_later(key)
             return True
         volume_id = self._teach(key, before)
-        if standing is not None:
-            self.client.tell_slice(volume_id, key.object_id, int(prompt.axis), int(prompt.slice_index), standing)
+        for (axis, index), mask in standing.items():
+            self.client.tell_slice(volume_id, key.object_id, axis, index, mask)
         request = self.client.add_prompt(volume_id, key.object_id, prompt)
         self._submit(JobKind.PREVIEW, key, request)
         self._set_status(Status(Phase.PREVIEW, _("Computing this slice...")))
@@ -268,6 +270,17 @@ class PromptsMixin:
             return ""
         return _("This segment is hidden: switch on its eye in the list to see the result.")
 
+    def _stopped_note(self, key: ObjectKey) -> str:
+        """What to say when the prompt ends the propagation of another segment; empty when it does not."""
+        for job in self._jobs.values():
+            if job.kind is JobKind.PROPAGATE and job.key != key and not job.finished:
+                segmentation = self.scene.GetNodeByID(job.key.segmentation_id)
+                segment = segmentation.GetSegmentation().GetSegment(job.key.segment_id) if segmentation else None
+                if segment is not None:
+                    sentence = _('"{name}" was stopped halfway: choose it and propagate again to go on with it.')
+                    return sentence.format(name=segment.GetName())
+        return ""
+
     def _ensure_segment(self) -> ObjectKey:
         """The key of the current segment; an empty segmentation gets its first segment."""
         if self.key is None:
@@ -294,11 +307,17 @@ class PromptsMixin:
             self._submit(JobKind.RESTORE, key, self.client.set_prompts(volume_id, key.object_id, prompts))
         return volume_id
 
-    def _standing(self, key: ObjectKey, prompt):
-        """What the user sees on the prompt's slice: the worker does not know what another session has segmented."""
-        where = int(prompt.axis), int(prompt.slice_index)
-        mask = self._writer.slice_mask(self.segmentation_node, key.segment_id, self.source, *where)
-        return mask if mask.any() else None
+    def _standing(self, key: ObjectKey, prompt, before: tuple) -> dict:
+        """What the user sees where a correction is given, by (axis, slice index): on its slice, and on the slice of the
+        segment's own axis that a click is handed to. The worker does not know what another session has segmented.
+        """
+        places = slices_of([prompt]) if before else set()
+        if before and hasattr(prompt, "position"):
+            own = int(before[0].axis)
+            places.add((own, round(prompt.position[own])))
+        read = functools.partial(self._writer.slice_mask, self.segmentation_node, key.segment_id, self.source)
+        masks = {place: read(*place) for place in sorted(places)}
+        return {place: mask for place, mask in masks.items() if mask.any()}
 
     def _send_prompts(self, touched: set[tuple[int, int]]) -> None:
         """Tell the worker all prompts of the segment; slices in `touched` that get no answer are cleared."""

@@ -72,9 +72,10 @@ class EditorPanel:
             self.editor.setSourceVolumeNode(volume)
 
     def hasSourceVolume(self) -> bool:
-        """True when a volume is chosen. For a moment after a scene was closed, the editor names one that is gone."""
-        volumeId = self.editor.sourceVolumeNodeID()
-        return bool(volumeId) and slicer.mrmlScene.GetNodeByID(volumeId) is not None
+        """True when a volume is chosen, as the editor's node says. The editor itself still names a volume of a scene
+        that was closed, and the first one of the next scene gets the same ID.
+        """
+        return self._node is not None and self._node.GetSourceVolumeNode() is not None
 
     def selectSegmentation(self) -> None:
         """The first segmentation of the scene; a new one where there is none."""
