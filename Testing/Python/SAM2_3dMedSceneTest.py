@@ -40,12 +40,14 @@ class SAM2_3dMedSceneTest(tools.ToolTest):  # noqa: N801
             slicer.app.processEvents()
         self.assertFalse(self.controller.status.running)
 
-    def test_theNextSceneBeginsByItselfAsTheFirstOne(self):
-        slicer.mrmlScene.Clear(0)
-        slicer.app.processEvents()
-        self.volume, self.labels = self.loadSample("abdomen_ct")
-        self.waitFor(lambda: self.controller.source is not None, "the new volume is the source volume")
-        self.assertEqual(self.controller.source.node_id, self.volume.GetID())
+    def test_theNextScenesBeginByThemselvesAsTheFirstOne(self):
+        for _scene in range(2):
+            slicer.mrmlScene.Clear(0)
+            self.letPass(1.0)
+            self.volume = slicer.util.loadVolume(str(tools.SAMPLES / "abdomen_ct_img.nii.gz"))
+            self.letPass(1.5)
+            self.assertIs(self.editor.sourceVolumeNode(), self.volume)
+            self.assertEqual(self.controller.source.node_id, self.volume.GetID())
 
     def test_volumeAndSegmentDeletedWhileRunning(self):
         self.boxAround(LIVER)

@@ -131,6 +131,13 @@ class ToolTest(ScriptedLoadableModuleTest):
             slicer.app.processEvents()
             time.sleep(0.005)
 
+    def letPass(self, seconds):
+        """Let the application do what it has put off."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            slicer.app.processEvents()
+            time.sleep(0.005)
+
     def waitUntilDone(self):
         self.waitFor(lambda: not self.controller.status.running, "the answer")
         self.waitFor(lambda: self.controller._queue.empty, "the writing")
