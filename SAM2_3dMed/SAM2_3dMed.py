@@ -211,7 +211,11 @@ class SAM2_3dMedWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):  # no
         from SAM2_3dMedLib.slicer_side.application import application_if_used
 
         used = application_if_used()
-        self.ui.engineLabel.text = used.controller.client.device_sentence if used is not None else ""
+        sentence = ""
+        if used is not None:
+            # What went wrong stands at the effect's end, too, which a low window does not show.
+            sentence = used.controller.status.error or used.controller.client.device_sentence
+        self.ui.engineLabel.text = sentence
         self.ui.sampleFrame.visible = not self.editorPanel.hasSourceVolume()
 
 

@@ -32,6 +32,16 @@ def test_opening_the_module_activates_the_effect_and_starts_the_engine_only_then
     assert not world.application().controller.attached
 
 
+def test_what_went_wrong_stands_above_the_editor_until_something_works(module, world):
+    module.widget.enter()
+    world.bench.run()
+    assert not world.application().controller.propagate()
+    assert module.ui.engineLabel.text == world.application().controller.status.error
+    assert "Click on the structure" in module.ui.engineLabel.text
+    effect_bench.click(world)
+    assert module.ui.engineLabel.text == "CPU (stand-in)"
+
+
 def test_device_and_model_reach_the_engine_and_prompts_stay(module, world):
     module.widget.enter()
     world.bench.run()
