@@ -22,7 +22,6 @@ class EditorPanel:
         self.editor.setMRMLScene(slicer.mrmlScene)
         layout.addWidget(self.editor)
         self._entered = False
-        self._sceneClosed = False
         # With this module as the one to start with, effects are registered after it is entered.
         self._factory = slicer.qSlicerSegmentEditorEffectFactory.instance()
         self._factory.connect("effectRegistered(QString)", self.effectRegistered)
@@ -111,7 +110,6 @@ class EditorPanel:
 
     def sceneStartClose(self) -> None:
         self._node = None
-        self._sceneClosed = True
         self.editor.setSegmentationNode(None)
         self.editor.removeViewObservations()
 
@@ -125,19 +123,7 @@ class EditorPanel:
         empty.
         """
         self.selectNodes()
-        self._renewHistory()
         self.activateEffect()
-
-    def _renewHistory(self) -> None:
-        """Switch the active effect off, to be switched on again: after a scene was closed and another one loaded,
-        Slicer 5.13's editor records no step for undo until an effect is switched on.
-        """
-        if self._sceneClosed and self.editor.segmentationNodeID():
-            self._sceneClosed = False
-            effect = self.editor.activeEffect()
-            if effect is not None:
-                self.editor.setActiveEffect(None)
-                self.editor.setActiveEffectByName(effect.name)
 
     def cleanup(self) -> None:
         """The module widget goes away (reload, end of the application)."""
