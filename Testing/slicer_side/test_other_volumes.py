@@ -71,6 +71,22 @@ def test_deleted_prompts_make_way_for_the_new_volume_and_undo_brings_them_back_a
     assert bench.controller.elsewhere == ""
 
 
+def test_what_is_deleted_while_another_volume_is_chosen_is_gone_for_the_engine_too(bench, cropped):
+    click_at(bench, bench.views["Axial"], CENTER)
+    second = (CENTER[0] + 6, CENTER[1], CENTER[2])
+    click_at(bench, bench.views["Axial"], second)
+    source = bench.controller.source
+    choose(bench, cropped)
+    bench.controller.delete_last_prompt()
+    bench.run()
+    choose(bench, bench.volume)
+    assert bench.controller.propagate()
+    bench.run()
+    known = bench.client.prompts(source.volume_id, bench.controller.key.object_id)
+    assert known == tuple(stored.prompt for stored in bench.controller.prompts)
+    assert len(known) == 1
+
+
 def test_prompts_of_a_series_on_the_same_grid_go_on_there(bench):
     click_at(bench, bench.views["Axial"], CENTER)
     other = mrml.add_volume(smooth_volume() + 5, mrml.AXIAL_LPS, "T2")

@@ -301,9 +301,11 @@ class PromptsMixin:
         return None
 
     def _teach(self, key: ObjectKey, prompts: tuple) -> str:
-        """Open the volume; a worker that does not know the prompts so far (yesterday's, say) learns them first."""
+        """Open the volume; a worker that knows other prompts than the scene (yesterday's, say, or those of before they
+        were deleted while another volume was chosen) learns them first.
+        """
         volume_id = self.client.open_volume(self.source)
-        if prompts and not self.client.prompts(volume_id, key.object_id):
+        if tuple(self.client.prompts(volume_id, key.object_id)) != tuple(prompts):
             self._submit(JobKind.RESTORE, key, self.client.set_prompts(volume_id, key.object_id, prompts))
         return volume_id
 
