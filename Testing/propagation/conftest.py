@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 import torch
 from SAM2_3dMedLib.network.build import build_network
+from SAM2_3dMedLib.network.checkpoint import load_checkpoint
 from SAM2_3dMedLib.network.config import DecoderConfig, MemoryConfig, NetworkConfig, Parts, TrunkConfig
 from SAM2_3dMedLib.network.model import SAM23dMed
 from SAM2_3dMedLib.propagation.predictor import SlicePredictor
 from SAM2_3dMedLib.volume.images import Volume, read_volume
+from SAM2_3dMedLib.weights.manifest import resolve_weights
 
 SAMPLES = Path(__file__).parents[2] / "Resources" / "Samples"
 
@@ -65,6 +67,12 @@ def plain_predictor() -> SlicePredictor:
 def full_predictor() -> SlicePredictor:
     """With adapter and boundary branch in effect."""
     return SlicePredictor(small_network(Parts.all()), "cpu", torch.float32)
+
+
+@pytest.fixture(scope="session")
+def bundled_predictor() -> SlicePredictor:
+    """The weights that users get."""
+    return SlicePredictor(load_checkpoint(*resolve_weights(None))[0], "cpu")
 
 
 @pytest.fixture(scope="session")

@@ -4,43 +4,31 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from SAM2_3dMedLib.network.checkpoint import load_checkpoint
 from SAM2_3dMedLib.propagation.errors import PromptError
-from SAM2_3dMedLib.propagation.predictor import SlicePredictor
 from SAM2_3dMedLib.propagation.session import VolumeSession
 from SAM2_3dMedLib.volume.images import Volume, read_volume
 from SAM2_3dMedLib.volume.planes import SliceAxis
-from SAM2_3dMedLib.weights.manifest import resolve_weights
 
 K = SliceAxis.K
 
 
 @pytest.fixture(scope="module")
-def predictor() -> SlicePredictor:
-    path, sha256 = resolve_weights(None)
-    return SlicePredictor(load_checkpoint(path, sha256)[0], "cpu")
-
-
-@pytest.fixture(scope="module")
-def volume() -> Volume:
-    from pathlib import Path
-
-    samples = Path(__file__).resolve().parents[2] / "Resources" / "Samples"
+def volume(samples) -> Volume:
     return read_volume(samples / "abdomen_ct_img.nii.gz")
 
 
 @pytest.fixture(scope="module")
-def spleen(predictor, volume) -> tuple[VolumeSession, np.ndarray]:
+def spleen(bundled_predictor, volume) -> tuple[VolumeSession, np.ndarray]:
     """Yesterday's session, and its mask."""
-    session = VolumeSession(predictor, volume)
+    session = VolumeSession(bundled_predictor, volume)
     session.add_box("spleen", K, (150, 66, 20), (191, 126, 20))
     for _ in session.propagate("spleen"):
         pass
     return session, session.mask("spleen")
 
 
-def _today(predictor, volume, yesterday: VolumeSession) -> VolumeSession:
-    session = VolumeSession(predictor, volume)
+def _today(bundled_predictor, volume, yesterday: VolumeSession) -> VolumeSession:
+    session = VolumeSession(bundled_predictor, volume)
     session.restore_prompts(yesterday.export_prompts())
     return session
 
@@ -51,13 +39,13 @@ def _ends(mask: np.ndarray) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("end", [0, 1])
-def test_a_negative_click_takes_away_from_what_was_told(predictor, volume, spleen, end) -> None:
+def test_a_negative_click_takes_away_from_what_was_told(bundled_predictor, volume, spleen, end) -> None:
     yesterday, mask = spleen
     index = _ends(mask)[end]
     standing = mask[index]
     rows, columns = np.nonzero(standing)
     row, column = int(rows[0]), int(columns[0])  # at its edge
-    session = _today(predictor, volume, yesterday)
+    session = _today(bundled_predictor, volume, yesterday)
     session.tell_slice("spleen", K, index, standing)
     preview = session.add_point("spleen", K, (column, row, index), positive=False)
     assert not preview.mask[row, column]
@@ -66,13 +54,13 @@ def test_a_negative_click_takes_away_from_what_was_told(predictor, volume, splee
     np.testing.assert_array_equal(session.slice_mask("spleen", K, index), standing)
 
 
-def test_a_negative_click_on_another_axis_takes_away_there_and_on_its_own_slice(predictor, volume, spleen) -> None:
+def test_a_negative_click_on_another_axis_takes_away_there_and_on_its_slice(bundled_predictor, volume, spleen) -> None:
     yesterday, mask = spleen
     index = _ends(mask)[1] - 1
     rows, columns = np.nonzero(mask[index])
     row, column = int(rows[0]), int(columns[0])
     section = mask[:, :, column]
-    session = _today(predictor, volume, yesterday)
+    session = _today(bundled_predictor, volume, yesterday)
     session.tell_slice("spleen", K, index, mask[index])
     session.tell_slice("spleen", SliceAxis.I, column, section)
     preview = session.add_point("spleen", SliceAxis.I, (column, row, index), positive=False)
@@ -85,10 +73,10 @@ def test_a_negative_click_on_another_axis_takes_away_there_and_on_its_own_slice(
     assert (after & ~mask).sum() <= 0.05 * mask.sum()
 
 
-def test_what_the_session_knows_better_is_not_replaced(predictor, volume, spleen) -> None:
+def test_what_the_session_knows_better_is_not_replaced(bundled_predictor, volume, spleen) -> None:
     yesterday, mask = spleen
     index = _ends(mask)[1]
-    session = _today(predictor, volume, yesterday)
+    session = _today(bundled_predictor, volume, yesterday)
     prompted = session.slice_mask("spleen", K, 20)
     session.tell_slice("spleen", K, 20, np.zeros_like(prompted))
     session.tell_slice("spleen", K, 20, ~prompted)
@@ -99,10 +87,10 @@ def test_what_the_session_knows_better_is_not_replaced(predictor, volume, spleen
         session.tell_slice("spleen", K, index, mask[index][:-1])
 
 
-def test_propagation_answers_a_told_slice_anew(predictor, volume, spleen) -> None:
+def test_propagation_answers_a_told_slice_anew(bundled_predictor, volume, spleen) -> None:
     yesterday, mask = spleen
     index = _ends(mask)[1]
-    session = _today(predictor, volume, yesterday)
+    session = _today(bundled_predictor, volume, yesterday)
     session.tell_slice("spleen", K, index, np.ones_like(mask[index]))
     for _ in session.propagate("spleen"):
         pass

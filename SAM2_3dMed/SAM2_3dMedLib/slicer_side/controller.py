@@ -10,6 +10,7 @@ import contextlib
 
 from .controller_answers import AnswersMixin
 from .controller_engine import EngineMixin
+from .controller_places import PlacesMixin
 from .controller_prompts import PromptsMixin
 from .controller_refine import RefineMixin
 from .controller_restore import RestoreMixin
@@ -22,7 +23,7 @@ from .prompt_cache import PromptCache
 from .translation import _
 
 
-class Controller(EngineMixin, PromptsMixin, RestoreMixin, RefineMixin, AnswersMixin, ReviewMixin):
+class Controller(EngineMixin, PlacesMixin, PromptsMixin, RestoreMixin, RefineMixin, AnswersMixin, ReviewMixin):
     """One for the application. `attach` when an editor's effect becomes active, `detach` when it is left.
 
     scene: vtkMRMLScene. client: `worker_client.WorkerClient`. scheduler: `.call_later(ms, callback)`.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-
 from .controller_state import Change, JobKind, ObjectKey, Phase, PromptRefused, Status
 from .engine_sentences import in_slicer
 from .translation import _
@@ -18,28 +16,6 @@ class PromptsMixin:
         if self.key is None or self.segmentation_node is None:
             return ()
         return tuple(self.store.prompts(self.segmentation_node, self.key.segment_id))
-
-    @property
-    def shown_prompts(self) -> tuple:
-        """The stored prompts that lie in the source volume: none when they are in voxels of another grid."""
-        return () if self.elsewhere else self.prompts
-
-    @property
-    def elsewhere(self) -> str:
-        """Why the current segment's prompts are not the source volume's, and what to do; empty when they are."""
-        if self.source is None or self.key is None or self._in_source(self.key):
-            return ""
-        node = self.scene.GetNodeByID(self._place(self.key).node_id)
-        if node is None or node.GetID() == self.source.node_id:
-            return _(
-                "The prompts of this segment were given on other voxels than these: "
-                "delete them all to begin on this volume, or select another segment."
-            )
-        sentence = _(
-            'The prompts of this segment belong to the volume "{name}", which has another grid: '
-            "select it as source volume, or delete them all to begin on this one."
-        )
-        return sentence.format(name=node.GetName())
 
     def stored_prompts(self, key: ObjectKey) -> tuple:
         """The prompts of a segment, without the IDs they are stored under."""
@@ -231,38 +207,6 @@ class PromptsMixin:
         except PromptError as error:
             raise PromptRefused(in_slicer(str(error))) from error
 
-    def _refuse_elsewhere(self) -> None:
-        if self.elsewhere:
-            raise PromptRefused(self.elsewhere)
-
-    def _refuse_unwritable(self, prompt) -> None:
-        """The answer would leave no voxel: the segmentation's grid ends before this place."""
-        from .segment_grid import grid_of
-
-        if not grid_of(self.segmentation_node, self.source).meets(box_of(prompt)):
-            raise PromptRefused(
-                _(
-                    "The segmentation ends before this place: enlarge it with the button Specify geometry "
-                    "beside the source volume, or begin a new segmentation."
-                )
-            )
-
-    def _place(self, key: ObjectKey):
-        """The `VolumePlace` in whose voxels a segment's prompts are; None when there are none or it is not known."""
-        segmentation = self.scene.GetNodeByID(key.segmentation_id)
-        return None if segmentation is None else self.store.place(segmentation, key.segment_id)
-
-    def _source_place(self):
-        from .volume_place import VolumePlace
-
-        node = self.source.node if self.source is not None else None
-        return None if node is None else VolumePlace.of_node(node)
-
-    def _in_source(self, key: ObjectKey) -> bool:
-        """Whether a segment's prompts are in voxels of the source volume."""
-        place = self._place(key)
-        return place is None or place.has_voxels_of(self.source)
-
     def _hidden_note(self, key: ObjectKey) -> str:
         """What to say when the answer will not be seen; empty when it will."""
         display = self.segmentation_node.GetDisplayNode()
@@ -309,18 +253,6 @@ class PromptsMixin:
             self._submit(JobKind.RESTORE, key, self.client.set_prompts(volume_id, key.object_id, prompts))
         return volume_id
 
-    def _standing(self, key: ObjectKey, prompt, before: tuple) -> dict:
-        """What the user sees where a correction is given, by (axis, slice index): on its slice, and on the slice of the
-        segment's own axis that a click is handed to. The worker does not know what another session has segmented.
-        """
-        places = slices_of([prompt]) if before else set()
-        if before and hasattr(prompt, "position"):
-            own = int(before[0].axis)
-            places.add((own, round(prompt.position[own])))
-        read = functools.partial(self._writer.slice_mask, self.segmentation_node, key.segment_id, self.source)
-        masks = {place: read(*place) for place in sorted(places)}
-        return {place: mask for place, mask in masks.items() if mask.any()}
-
     def _send_prompts(self, touched: set[tuple[int, int]]) -> None:
         """Tell the worker all prompts of the segment; slices in `touched` that get no answer are cleared."""
         key = self.key
@@ -360,24 +292,6 @@ def same_point(first, second) -> bool:
         return False
     near = all(round(a) == round(b) for a, b in zip(first.position, second.position, strict=True))
     return near and first.axis == second.axis and first.positive == second.positive
-
-
-def box_of(prompt):
-    """The voxels that a prompt names, int [2, 3]: lowest and highest (i, j, k)."""
-    import numpy as np
-
-    if hasattr(prompt, "position"):
-        ends = [prompt.position, prompt.position]
-    elif hasattr(prompt, "corner_a"):
-        ends = [prompt.corner_a, prompt.corner_b]
-    else:
-        rows, columns = np.nonzero(prompt.mask)
-        ends = np.full((2, 3), float(prompt.slice_index))
-        column_axis, row_axis = (axis for axis in range(3) if axis != int(prompt.axis))
-        if rows.size:
-            ends[:, row_axis], ends[:, column_axis] = (rows.min(), rows.max()), (columns.min(), columns.max())
-    both = np.floor(np.asarray(ends, dtype=float) + 0.5).astype(np.int64)
-    return np.stack([both.min(axis=0), both.max(axis=0)])
 
 
 def slices_of(prompts) -> set[tuple[int, int]]:

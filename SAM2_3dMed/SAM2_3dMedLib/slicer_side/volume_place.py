@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import vtk
 
+from .volume_source import matrix_to_array
+
 # Part of a voxel by which two grids may differ anywhere and still be one: files round their headers.
 _SAME = 0.01
 
@@ -24,6 +26,11 @@ class VolumePlace:
     ijk_to_ras: tuple[float, ...]
 
     @classmethod
+    def of_source(cls, source: Any) -> VolumePlace:
+        """Of a `VolumeSource`."""
+        return cls(source.node_id, tuple(source.shape_ijk), tuple(source.ijk_to_ras.ravel().tolist()))
+
+    @classmethod
     def of_node(cls, volume_node: Any) -> VolumePlace | None:
         """None for a volume without voxels."""
         image = volume_node.GetImageData()
@@ -31,7 +38,7 @@ class VolumePlace:
             return None
         matrix = vtk.vtkMatrix4x4()
         volume_node.GetIJKToRASMatrix(matrix)
-        numbers = tuple(matrix.GetElement(row, column) for row in range(4) for column in range(4))
+        numbers = tuple(matrix_to_array(matrix).ravel().tolist())
         return cls(volume_node.GetID(), tuple(image.GetDimensions()), numbers)
 
     def has_voxels_of(self, source: Any) -> bool:

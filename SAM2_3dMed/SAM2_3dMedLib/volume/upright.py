@@ -78,8 +78,8 @@ def mask_on(mask: npt.NDArray[np.bool_], source: Geometry, target: Geometry) -> 
 def _without_cliff(volume: Volume, target: Geometry) -> npt.NDArray:
     """The voxels, with the padding round the grid `target` replaced by the nearest voxel that is none.
 
-    Beside a cliff splines ring: padded with -3024, an outer slice was off by up to 95 HU. Air of the padding's value
-    inside the box is content, and stays.
+    Beside a cliff splines ring: padded with -3024, the outer voxels of sarcoma_ct turned by 10 and 12 degrees were off
+    by up to 530 HU. Air of the padding's value inside the box is content, and stays.
     """
     array = volume.array
     outside = array == array[0, 0, 0]

@@ -304,7 +304,8 @@ class Failed(Message):
 @message
 class Notice(Message):
     """Something the user should know while the work goes on. `kind`: "smaller_batches", "cpu_fallback", "prompt" (of
-    interest until the prompts change)."""
+    interest until the prompts change).
+    """
 
     kind: str
     sentence: str
