@@ -27,9 +27,12 @@ class SAM2_3dMedSceneTest(tools.ToolTest):  # noqa: N801
         self.editor.setCurrentSegmentID(self.segment)
         self.editor.setActiveEffectByName(tools.EFFECT)
         self.waitFor(lambda: len(self.controller.prompts) == 1, "the prompt is there again")
+        before = self.voxels()
         self.assertTrue(self.controller.propagate())
         self.waitUntilDone()
         self.assertGreater(len(self.slicesWithVoxels()), 3)
+        self.editor.undo()
+        self.waitFor(lambda: (self.voxels() == before).all(), "undo works in the loaded scene")
 
     def test_sceneClosedWhileRunning(self):
         self.boxAround(LIVER)

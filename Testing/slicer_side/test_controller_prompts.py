@@ -234,3 +234,18 @@ def test_before_a_correction_the_engine_is_told_what_stands_on_the_slice(bench):
     ((axis, index, mask),) = bench.client.told
     assert (axis, index) == (2, CENTER[2])
     assert (mask == standing).all()
+
+
+def test_undo_works_in_a_scene_that_was_loaded(bench):
+    """Reading one gives a node its segmentation without an event, and Slicer's history keeps to the one before."""
+    click_at(bench, bench.views["Axial"], CENTER)
+    loaded = slicer.vtkSegmentation()
+    loaded.DeepCopy(bench.segmentation.GetSegmentation())
+    bench.segmentation.StartModify()
+    bench.segmentation.SetAndObserveSegmentation(loaded)
+    bench.segmentation.SetDisableModifiedEvent(0)
+    before = bench.voxels("A")
+    click_at(bench, bench.views["Axial"], (CENTER[0] + 20, CENTER[1], CENTER[2]))
+    assert (bench.voxels("A") != before).any()
+    bench.undo()
+    assert (bench.voxels("A") == before).all()

@@ -76,6 +76,7 @@ class SegmentWriter:
         self._masking = CropMasking()
         self._surfaces = SurfacePace()
         self._action: _Action | None = None
+        self._saved = ""  # address of the segmentation whose state was saved last
 
     @property
     def in_action(self) -> bool:
@@ -247,10 +248,22 @@ class SegmentWriter:
         first change.
         """
         if action.record is None:
-            self._target.save_state()
+            self._save_state(node)
             action.record = action.written.begin()
             node.GetSegmentation().GetSegment(action.segment_id).SetTag(TAG, action.record.step)
         return action.record
+
+    def _save_state(self, node: Any) -> None:
+        """Slicer's editor learns of another segmentation when its own node says that it changed, and of another content
+        when the segmentation's node does. A scene that is loaded tells neither: the history would go on with what was
+        before, and undo do nothing (5.13).
+        """
+        address = node.GetSegmentation().GetAddressAsString("vtkSegmentation")
+        if address != self._saved:
+            self._saved = address
+            self._target.editor_node.Modified()
+            node.Modified()
+        self._target.save_state()
 
     @staticmethod
     def _is_cleared(node: Any, segment_id: str, grid: SegmentGrid, written: WrittenVoxels) -> bool:
