@@ -18,7 +18,13 @@ SOURCE = Path(SAM2_3dMedLib.__file__).parents[1]
 BOX = "8,6,5,22,20,5"
 
 # Starts the program after a preparation in its own process.
-STARTER = "{preparation}\nimport sys\nfrom SAM2_3dMedLib.cli import main\nsys.exit(main(sys.argv[1:]))"
+# As Python itself begins: whoever runs the tests in a shell's background has its children ignore Ctrl-C.
+STARTER = """import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+{preparation}
+import sys
+from SAM2_3dMedLib.cli import main
+sys.exit(main(sys.argv[1:]))"""
 
 
 def start(folder: Path, arguments: tuple, preparation: str = "") -> subprocess.Popen:
