@@ -10,7 +10,7 @@ from SAM2_3dMedLib.propagation.packed_mask import PackedMask
 from SAM2_3dMedLib.propagation.predictor import SlicePredictor
 from SAM2_3dMedLib.propagation.session import VolumeSession
 from SAM2_3dMedLib.propagation.stopping import StopRule, StopWatch
-from SAM2_3dMedLib.propagation.tracking_step import StepInputs, StepOutputs
+from SAM2_3dMedLib.propagation.tracking_step import StepAnswers
 from SAM2_3dMedLib.volume.images import Volume
 from SAM2_3dMedLib.volume.planes import SliceAxis
 
@@ -47,15 +47,15 @@ def test_an_impossible_rule_is_refused(values) -> None:
 def absent_after(plain_predictor: SlicePredictor, mr_volume: Volume, monkeypatch: pytest.MonkeyPatch):
     """A session whose network loses the object on unprompted slices: the object score is forced below zero."""
     runner = plain_predictor.runner
-    step = runner._step
+    answer = runner.answer
 
-    def losing(inputs: StepInputs) -> StepOutputs:
-        outputs = step(inputs)
-        scores = outputs.scores.clone()
+    def losing(*inputs) -> StepAnswers:
+        answers = answer(*inputs)
+        scores = answers.scores.clone()
         scores[:, 1] = -2.0
-        return replace(outputs, scores=scores, logits=torch.full_like(outputs.logits, -1024.0))
+        return replace(answers, scores=scores, logits=torch.full_like(answers.logits, -1024.0))
 
-    monkeypatch.setattr(runner, "_step", losing)
+    monkeypatch.setattr(runner, "answer", losing)
     return VolumeSession(plain_predictor, mr_volume, stop_rule=StopRule(absent_slices=3))
 
 

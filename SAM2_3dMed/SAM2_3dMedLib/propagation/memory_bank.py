@@ -6,8 +6,8 @@ Positions are slice numbers in anatomical order (`SlicePlane`), so that a flippe
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -22,33 +22,62 @@ def next_version() -> int:
     return next(_versions)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
+class UnmadeFeatures:
+    """Features of a `SliceMemory` that are made when they are first looked at.
+
+    Attributes:
+        make: makes them, [1, M, S/16, S/16] on any device; called once.
+        held_bytes: of the tensors that it keeps until then.
+    """
+
+    make: Callable[[], Tensor]
+    held_bytes: int
+
+
 class SliceMemory:
     """Memory of one slice, kept in host memory.
 
     Attributes:
-        features: [1, M, S/16, S/16], bfloat16 as SAM2VideoPredictor stores it.
         pointer: [1, C] float32.
         scores: [1, 3] float32, what the network said of the slice's own mask: predicted IoU, object score (logit),
             `confidence.boundary_certainties`. For policies that choose by it.
         version: unique in the process; two memories with the same version are the same tensors.
     """
 
-    features: Tensor
-    pointer: Tensor
-    scores: Tensor
-    version: int = field(default_factory=next_version)
+    def __init__(
+        self, features: Tensor | UnmadeFeatures, pointer: Tensor, scores: Tensor, version: int | None = None
+    ) -> None:
+        """
+        Args:
+            features: as the property; unmade ones where many are never looked at and no device works on ahead.
+            pointer, scores: as the attributes.
+            version: default `next_version()`.
+        """
+        self._features = features
+        self.pointer = pointer
+        self.scores = scores
+        self.version = next_version() if version is None else version
 
     @classmethod
-    def of(cls, features: Tensor, pointer: Tensor, scores: Tensor) -> SliceMemory:
+    def of(cls, features: Tensor | UnmadeFeatures, pointer: Tensor, scores: Tensor) -> SliceMemory:
         """From the network's output on any device."""
-        return cls(
-            features.to("cpu", torch.bfloat16), pointer.to("cpu", torch.float32), scores.to("cpu", torch.float32)
-        )
+        if isinstance(features, Tensor):
+            features = features.to("cpu", torch.bfloat16)
+        return cls(features, pointer.to("cpu", torch.float32), scores.to("cpu", torch.float32))
+
+    @property
+    def features(self) -> Tensor:
+        """[1, M, S/16, S/16], bfloat16 as SAM2VideoPredictor stores it."""
+        if isinstance(self._features, UnmadeFeatures):
+            self._features = self._features.make().to("cpu", torch.bfloat16)
+        return self._features
 
     @property
     def nbytes(self) -> int:
-        return self.features.nbytes + self.pointer.nbytes + self.scores.nbytes
+        features = self._features
+        held = features.held_bytes if isinstance(features, UnmadeFeatures) else features.nbytes
+        return held + self.pointer.nbytes + self.scores.nbytes
 
 
 @dataclass(frozen=True)

@@ -197,6 +197,15 @@ class SlicePredictor:
                 raise
             raise self._memory_error() from error
 
+    def later(self, step: Callable[[], Result]) -> Callable[[], Result]:
+        """A step that can be run at any time, also within another one."""
+
+        def run() -> Result:
+            with self.running():
+                return step()
+
+        return run
+
     def encode_slices(self, images: Sequence[np.ndarray]) -> list[SliceFeatures]:
         """Encoder features of each slice, one entry a slice with batch size 1.
 

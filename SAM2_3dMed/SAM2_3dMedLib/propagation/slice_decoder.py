@@ -14,7 +14,7 @@ from torch.nn import functional
 from ..network.features import MaskDecoding, SliceFeatures
 from ..volume.planes import SliceAxis, SlicePlane
 from .confidence import boundary_certainties
-from .memory_bank import MemorySelection, SliceMemory
+from .memory_bank import MemorySelection, SliceMemory, UnmadeFeatures
 from .packed_mask import PackedMask, bounding_box
 from .predictor import SlicePredictor
 from .prompts import BoxPrompt, MaskPrompt, PointPrompt, Position, Prompt, nearest_index
@@ -300,13 +300,15 @@ class SliceDecoder:
         prompted: bool,
         mask: PackedMask | None = None,
     ) -> SliceResult:
-        """Run the decoder, encode its mask into a memory, and bring all to host memory."""
+        """Run the decoder, encode its mask into a memory, now or later, and bring all to host memory."""
 
-        def step() -> tuple[MaskDecoding, Tensor, np.ndarray]:
-            decoding = decode()
-            memory = self._network.encode_memory(
-                features.embedding, decoding.logits, decoding.object_score, prompted=prompted
+        def step() -> tuple[MaskDecoding, Tensor | UnmadeFeatures, np.ndarray]:
+            decoding, seen = decode(), features.embedding
+            remember = partial(
+                self._network.encode_memory, seen, decoding.logits, decoding.object_score, prompted=prompted
             )
+            later = self._predictor.runner.remembers_later
+            memory = UnmadeFeatures(self._predictor.later(remember), seen.nbytes) if later else remember()
             picture = self._predictor.masks_at_slice_size(decoding.logits, plane.shape)[0]
             return decoding, memory, picture.cpu().numpy()
 

@@ -5,19 +5,21 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..network.features import SliceFeatures
 from ..volume.planes import SliceAxis, SlicePlane
-from .memory_bank import MemorySelection, SliceMemory
+from .memory_bank import MemorySelection, SliceMemory, UnmadeFeatures
 from .packed_mask import PackedMask
 from .predictor import SlicePredictor
 from .schedule import ChainKey
 from .slice_features import SliceFeatureStore
 from .state import SliceResult
+from .tracking_step import StepAnswers
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class StartedSlice:
     """A slice that the device works on.
 
     Attributes:
-        memory: later slices may see it at once; its tensors are filled when `finish` has returned.
+        memory: later slices may see it at once; its tensors can be read when `finish` has returned.
         finish: waits for the device; the slice's result, the same at each call.
     """
 
@@ -62,6 +64,8 @@ class SliceTracker:
         """
         plane = self._store.plane(axis)
         features = [self._store.features(axis, work.position) for work in batch]
+        if self._predictor.runner.remembers_later:
+            return self._answered(plane, batch, features)
 
         def step() -> tuple[tuple[int, ...], list[Tensor]]:
             tracked = self._predictor.runner.run([work.selection for work in batch], features)
@@ -76,6 +80,25 @@ class SliceTracker:
             for row, (work, version) in enumerate(zip(batch, versions, strict=True))
         ]
         self._under_way.update(entry.finish for entry in started)
+        return started
+
+    def _answered(
+        self, plane: SlicePlane, batch: Sequence[SliceWork], features: Sequence[SliceFeatures]
+    ) -> list[StartedSlice]:
+        """`start` where the answers are there at once and memories are made later."""
+
+        def step() -> tuple[StepAnswers, Tensor]:
+            answers = self._predictor.runner.answer([work.selection for work in batch], features)
+            return answers, self._predictor.masks_at_slice_size(answers.logits, plane.shape)
+
+        answers, pictures = self._predictor.run(step)
+        started = []
+        for row, (work, seen) in enumerate(zip(batch, features, strict=True)):
+            own = answers.of(row)
+            remember = self._predictor.later(partial(self._predictor.runner.remember, seen.embedding, own))
+            memory = SliceMemory.of(UnmadeFeatures(remember, seen.embedding.nbytes), own.pointer, own.scores)
+            result = _result(plane, work, own.logits, own.scores, pictures[row : row + 1], memory)
+            started.append(StartedSlice(memory, lambda result=result: result))
         return started
 
 
@@ -115,19 +138,25 @@ def _started(plane: SlicePlane, work: SliceWork, version: int, transfer: _Transf
         memory.features.copy_(features)
         memory.pointer.copy_(pointer)
         memory.scores.copy_(scores)
-        iou, object_score, boundary = scores[0].tolist()
-        return SliceResult(
-            mask=PackedMask.of(plane.restore(_numpy(picture))),
-            iou=iou,
-            object_score=object_score,
-            boundary=boundary,
-            logits=logits.clone(),
-            memory=memory,
-            chain=work.chain,
-            inputs=work.selection.fingerprint,
-        )
+        return _result(plane, work, logits.clone(), scores, picture, memory)
 
     return StartedSlice(memory, finish)
+
+
+def _result(
+    plane: SlicePlane, work: SliceWork, logits: Tensor, scores: Tensor, picture: Tensor, memory: SliceMemory
+) -> SliceResult:
+    iou, object_score, boundary = scores[0].tolist()
+    return SliceResult(
+        mask=PackedMask.of(plane.restore(_numpy(picture))),
+        iou=iou,
+        object_score=object_score,
+        boundary=boundary,
+        logits=logits,
+        memory=memory,
+        chain=work.chain,
+        inputs=work.selection.fingerprint,
+    )
 
 
 def _numpy(picture: Tensor) -> np.ndarray:

@@ -32,21 +32,35 @@ class StepInputs:
 
 
 @dataclass(frozen=True)
-class StepOutputs:
-    """What B slices answer and leave behind.
+class StepAnswers:
+    """What B slices answer.
 
     Attributes:
         logits: [B, 1, S/4, S/4] float32.
         scores: [B, 3] float32: predicted IoU, object score (logit), `confidence.boundary_certainties`.
-        memory: [B, M, h, w] bfloat16, as SAM2VideoPredictor stores it.
         pointer: [B, C] float32.
-        keys, values: [L, B, N, C], the memory projected.
     """
 
     logits: Tensor
     scores: Tensor
-    memory: Tensor
     pointer: Tensor
+
+    def of(self, row: int) -> StepAnswers:
+        """Those of one slice, tensors of their own."""
+        mine = slice(row, row + 1)
+        return StepAnswers(self.logits[mine].clone(), self.scores[mine].clone(), self.pointer[mine].clone())
+
+
+@dataclass(frozen=True)
+class StepOutputs(StepAnswers):
+    """What B slices answer and leave behind.
+
+    Attributes:
+        memory: [B, M, h, w] bfloat16, as SAM2VideoPredictor stores it.
+        keys, values: [L, B, N, C], the memory projected.
+    """
+
+    memory: Tensor
     keys: Tensor
     values: Tensor
 
@@ -59,7 +73,7 @@ class StepOutputs:
 
 
 class TrackingStep:
-    """The step; depends on nothing but its inputs and the network's weights."""
+    """The step; depends on nothing but its inputs and the network's weights. Run it under `SlicePredictor.running`."""
 
     def __init__(self, network: SAM23dMed, reader: MemoryReader) -> None:
         self._network = network
@@ -68,18 +82,24 @@ class TrackingStep:
             self._no_prompt = network.embed_prompts(1)
 
     def __call__(self, inputs: StepInputs) -> StepOutputs:
-        """Run it under `SlicePredictor.running`."""
+        """All of it."""
+        answers = self.answer(inputs)
+        memory = self.remember(inputs.features.embedding, answers)
+        projected = self._reader.project(memory)
+        return StepOutputs(answers.logits, answers.scores, answers.pointer, memory, projected.keys, projected.values)
+
+    def answer(self, inputs: StepInputs) -> StepAnswers:
+        """The first part."""
         features = inputs.features
         conditioned = self._reader.read(features.embedding, inputs.keys, inputs.values)
         prompt = self._no_prompt.expanded(len(features))
         # Without prompt SAM2 asks for three masks and takes the best.
         decoding = self._network.decode_embedded(conditioned, features, prompt, multimask=True)
-        memory = self._network.encode_memory(
-            features.embedding, decoding.logits, decoding.object_score, prompted=False
-        ).to(torch.bfloat16)
-        projected = self._reader.project(memory)
         certainty = boundary_certainties(decoding.logits)
         scores = torch.stack([decoding.iou.float(), decoding.object_score[:, 0].float(), certainty], dim=1)
-        return StepOutputs(
-            decoding.logits.float(), scores, memory, decoding.pointer.float(), projected.keys, projected.values
-        )
+        return StepAnswers(decoding.logits.float(), scores, decoding.pointer.float())
+
+    def remember(self, embedding: Tensor, answers: StepAnswers) -> Tensor:
+        """The second part: `StepOutputs.memory` of slices with this embedding [B, C, h, w]."""
+        memory = self._network.encode_memory(embedding, answers.logits, answers.scores[:, 1:2], prompted=False)
+        return memory.to(torch.bfloat16)
