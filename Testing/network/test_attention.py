@@ -50,17 +50,32 @@ def test_queries_are_cut_where_their_scores_would_fill_the_memory(monkeypatch):
     query, keys, values = torch.randn(3, 2, 3, 70, 8, dtype=torch.bfloat16)
     whole = attention.attend(query, keys, values)
     held: list[int] = []
-    softmax = Tensor.softmax
+    softmax = attention._softmax
 
-    def watched(scores: Tensor, axis: int) -> Tensor:
+    def watched(scores: Tensor) -> Tensor:
         held.append(scores.nbytes)
-        return softmax(scores, axis)
+        return softmax(scores)
 
-    monkeypatch.setattr(attention, "_MOST_SCORES", 20_000)
-    monkeypatch.setattr(Tensor, "softmax", watched)
+    monkeypatch.setattr(attention, "_LARGE_SCORES", 5_000)
+    monkeypatch.setattr(attention, "_MOST_SCORES", 5_000)
+    monkeypatch.setattr(attention, "_softmax", watched)
     torch.testing.assert_close(attention.attend(query, keys, values), whole)
-    assert len(held) > 1
-    assert max(held) <= 20_000
+    assert len(held) > 6, "each of the six heads, and more than once"
+    assert max(held) <= 5_000
+
+
+@pytest.mark.parametrize("tokens", [64, 2048])
+def test_gradients_pass_as_through_the_fused_kernel(way: str, tokens: int):
+    torch.manual_seed(0)
+    query = torch.randn(1, 2, 512, 16, dtype=torch.bfloat16)
+    keys, values = torch.randn(2, 1, 2, tokens, 16, dtype=torch.bfloat16)
+    gradients = []
+    for attend in (attention.attend, F.scaled_dot_product_attention):
+        given = [entry.clone().requires_grad_() for entry in (query, keys, values)]
+        (attend(*given).float() ** 2).sum().backward()
+        gradients.append([entry.grad.float() for entry in given])
+    for ours, exact in zip(*gradients, strict=True):
+        assert _error(ours, exact) < 0.03
 
 
 def test_large_scores_do_not_overflow(way: str):

@@ -126,6 +126,11 @@ def test_a_slice_sees_its_neighbors_and_nothing_beyond_them() -> None:
     changed[:, 5] = torch.randn(192, 8, 8)  # not a constant: the layer norm would take it away
     difference = (network.contextualize(changed, valid) - reference).abs().amax(dim=(0, 2, 3, 4))
     assert [bool(entry > 1e-6) for entry in difference] == [False, False, False, False, True, True, True]
+    # The middle of a window on its own, at an end of the volume and inside it.
+    windows = torch.stack([clip[0, [0, 0, 1]], clip[0, 2:5]])
+    inside = torch.tensor([[False, True, True], [True, True, True]])
+    middles = network.contextualize_middle(windows, inside)
+    torch.testing.assert_close(middles, reference[0, [0, 3]])
     # A padded neighbor counts as absent: the clip's end gives the same with and without padding.
     padded = network.contextualize(clip[:, :4], torch.tensor([[True, True, True, False]]))
     torch.testing.assert_close(padded[:, :3], network.contextualize(clip[:, :3], valid[:, :3]))

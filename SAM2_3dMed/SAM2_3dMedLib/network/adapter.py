@@ -53,29 +53,44 @@ class InterSliceAdapter(nn.Module):
         Returns:
             [B, D, C, h, w].
         """
-        batch, depth, channels, height, width = embeddings.shape
-        flat = embeddings.flatten(0, 1)
-        inner = self.activation(self.mix(self.down(self.norm(flat))))
-        query = self._split(self.query(inner), batch)
+        return self._adapt(embeddings, valid, range(embeddings.shape[1]))
+
+    def middle(self, windows: Tensor, valid: Tensor) -> Tensor:
+        """The middle slice of windows of 2r+1 slices, without the others' answers: half the work of `forward`.
+
+        Args:
+            windows: [B, 2r+1, C, h, w] in anatomical order.
+            valid: [B, 2r+1] bool, as for `forward`.
+
+        Returns:
+            [B, C, h, w].
+        """
+        return self._adapt(windows, valid, range(self.radius, self.radius + 1))[:, 0]
+
+    def _adapt(self, embeddings: Tensor, valid: Tensor, places: range) -> Tensor:
+        """The adapted slices at `places`, [B, len(places), C, h, w]."""
+        batch, wanted = len(embeddings), slice(places.start, places.stop)
+        inner = self.activation(self.mix(self.down(self.norm(embeddings.flatten(0, 1)))))
+        own = inner.unflatten(0, (batch, -1))[:, wanted].flatten(0, 1)
+        query = self._split(self.query(own), batch)
         key, value = (self._split(part, batch) for part in self.key_value(inner).chunk(2, dim=1))
-        mixed = self._attend(query, key, value, valid)
-        mixed = mixed.reshape(batch * depth, -1, height, width) + inner
-        return embeddings + self.up(mixed).view(batch, depth, channels, height, width)
+        mixed = self._attend(query, key, value, valid, places).reshape(own.shape) + own
+        return embeddings[:, wanted] + self.up(mixed).unflatten(0, (batch, -1))
 
     def _split(self, maps: Tensor, batch: int) -> Tensor:
         """[B*D, H*c, h, w] to [B, D, H, c, h, w]."""
         return maps.view(batch, -1, self.heads, maps.shape[1] // self.heads, *maps.shape[-2:])
 
-    def _attend(self, query: Tensor, key: Tensor, value: Tensor, valid: Tensor) -> Tensor:
-        depth = query.shape[1]
-        scale = query.shape[3] ** -0.5
+    def _attend(self, query: Tensor, key: Tensor, value: Tensor, valid: Tensor, places: range) -> Tensor:
+        """What the slices at `places` see of their neighbors; `query` is theirs, `key` and `value` are of all."""
+        depth, scale = key.shape[1], query.shape[3] ** -0.5
         scores, values = [], []
         for place, offset in enumerate(range(-self.radius, self.radius + 1)):
-            neighbor = torch.arange(depth, device=query.device) + offset
+            neighbor = torch.arange(places.start, places.stop, device=query.device) + offset
             inside = (neighbor >= 0) & (neighbor < depth)
             neighbor = neighbor.clamp(0, depth - 1)
             score = (query * key[:, neighbor]).sum(dim=3) * scale + self.offset_bias[place].view(1, 1, -1, 1, 1)
-            allowed = (inside & valid[:, neighbor]).view(*valid.shape, 1, 1, 1)
+            allowed = (inside & valid[:, neighbor])[..., None, None, None]
             # The slice itself is always allowed, so that a padded slice has a finite answer too.
             scores.append(score if offset == 0 else score.masked_fill(~allowed, float("-inf")))
             bias = self.offset_value[place].view(1, 1, *value.shape[2:4], 1, 1)

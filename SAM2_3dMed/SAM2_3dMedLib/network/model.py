@@ -120,6 +120,10 @@ class SAM23dMed(SAM2Base):
         """
         return embeddings if self.adapter is None else self.adapter(embeddings, valid)
 
+    def contextualize_middle(self, windows: Tensor, valid: Tensor) -> Tensor:
+        """`contextualize`, only for the middle slices [B, C, h, w] of windows [B, 2r+1, C, h, w]."""
+        return windows[:, self.adapter_radius] if self.adapter is None else self.adapter.middle(windows, valid)
+
     def detect_boundary(self, embedding: Tensor, features: SliceFeatures) -> BoundaryMaps | None:
         """Boundary maps of B slices from their adapted embedding; None when the branch is switched off."""
         return None if self.boundary is None else self.boundary(embedding, features)

@@ -167,7 +167,7 @@ class SlicePredictor:
         network, radius = self.network, self.network.adapter_radius
         alone = torch.arange(-radius, radius + 1, device=self.device) == 0
         window = features.embedding[:, None].expand(-1, len(alone), -1, -1, -1)
-        embedding = network.contextualize(window, alone[None])[:, radius]
+        embedding = network.contextualize_middle(window, alone[None])
         features = replace(features, embedding=embedding, boundary=network.detect_boundary(embedding, features))
         middle = torch.full((1, 1, 2), self.image_size / 2, device=self.device)
         label = torch.ones(1, 1, dtype=torch.int32, device=self.device)

@@ -227,7 +227,7 @@ class SliceFeatureStore:
                 for at, window in windows.items()
             ]
         )
-        embedding = network.contextualize(embeddings, valid)[:, middle]
+        embedding = network.contextualize_middle(embeddings, valid)
         boundary = network.detect_boundary(embedding, SliceFeatures.stack([raw[at] for at in windows]))
         # Cloned: a part of a larger tensor would keep all of it in memory.
         return [
