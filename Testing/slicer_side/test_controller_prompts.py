@@ -70,6 +70,7 @@ def test_a_segmentation_that_cannot_be_written_takes_no_prompt(bench):
     assert bench.controller.prompts == ()
     assert not bench.controller.status.running
     bench.segmentation.SetAndObserveTransformNodeID(None)
+    assert bench.controller.status.error == "", "its cause is gone"
     click_at(bench, bench.views["Axial"], CENTER)
     assert bench.controller.status.error == ""
     assert bench.voxels("A").any()

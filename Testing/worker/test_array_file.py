@@ -1,7 +1,9 @@
 """Voxels handed over through a file: any dtype, private, removed by the side that made it."""
 
 import os
+import shutil
 import stat
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -73,4 +75,36 @@ def test_what_a_crashed_slicer_left_is_removed_after_a_day_and_not_before():
     (young / "volume-1.raw").unlink()
     young.rmdir()
     other.close()
+    folder.close()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="asks for processes by signal 0")
+def test_empty_folders_of_processes_that_are_gone_do_not_wait_for_a_day():
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    folder = ArrayFolder()
+    file, _ = folder.create((2, 2, 2), np.dtype("i2"))
+    parent = Path(file.path).parent.parent
+    empty, full, living = (
+        parent / f"{FOLDER_PREFIX}{name}" for name in (f"{gone.pid}-empty", f"{gone.pid}-full", f"{os.getpid()}-empty")
+    )
+    for left in (empty, full, living):
+        left.mkdir()
+    (full / "volume-1.raw").write_bytes(b"0")
+    other = ArrayFolder()
+    other.create((2, 2, 2), np.dtype("i2"))
+    assert [left.exists() for left in (empty, full, living)] == [False, True, True]
+    other.close()
+    folder.close()
+    shutil.rmtree(full)
+    living.rmdir()
+
+
+def test_a_folder_that_was_taken_away_is_made_again():
+    folder = ArrayFolder()
+    file, _ = folder.create((2, 2, 2), np.dtype("i2"))
+    shutil.rmtree(Path(file.path).parent)
+    again, array = folder.create((2, 2, 2), np.dtype("i2"))
+    array[:] = 3
+    assert again.open_for_reading().sum() == 24
     folder.close()

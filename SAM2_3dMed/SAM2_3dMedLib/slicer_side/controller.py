@@ -219,6 +219,11 @@ class Controller(EngineMixin, PlacesMixin, PromptsMixin, RestoreMixin, RefineMix
         self.refresh_context()
         self._prompts_changed()
 
+    def segmentation_moved(self) -> None:
+        """The segmentation is under another transform: what was refused under the one before need not be any more."""
+        if self.attached and self.status.error:
+            self._set_running_status(self.elsewhere)
+
     def segmentation_removed(self, node) -> None:
         """A segmentation is about to go."""
         if self.segmentation_node is node:

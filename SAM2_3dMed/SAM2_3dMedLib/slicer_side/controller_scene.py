@@ -70,7 +70,8 @@ class SceneWatch:
         for event in (segmentation.SegmentModified, segmentation.SegmentAdded):
             self._segmentation_tags.append(segmentation_node.AddObserver(event, self._on_segment_modified))
         removed = segmentation_node.AddObserver(segmentation.SegmentRemoved, self._on_segment_removed)
-        self._segmentation_tags.append(removed)
+        moved = segmentation_node.AddObserver(segmentation_node.TransformModifiedEvent, self._on_segmentation_moved)
+        self._segmentation_tags += [removed, moved]
 
     def follow_volume(self, volume_node) -> None:
         """Watch this volume's voxels and transforms, and no longer those of the one before."""
@@ -117,6 +118,9 @@ class SceneWatch:
     def _on_editor_modified(self, node, event) -> None:
         self.follow(node.GetSegmentationNode())
         self._controller.refresh_context()
+
+    def _on_segmentation_moved(self, node, event) -> None:
+        self._controller.segmentation_moved()
 
     def _on_segment_removed(self, node, event) -> None:
         self._schedule_check()

@@ -75,7 +75,7 @@ class ArrayFolder:
             self._folder = None
 
     def _ready(self, size: int) -> Path:
-        if self._folder is None:
+        if self._folder is None or not self._folder.is_dir():
             parent = _parent_with_room(size)
             _remove_stale(parent)
             self._folder = Path(tempfile.mkdtemp(prefix=f"{FOLDER_PREFIX}{os.getpid()}-", dir=parent))
@@ -90,12 +90,27 @@ def _parent_with_room(size: int) -> Path:
 
 
 def _remove_stale(parent: Path) -> None:
-    """Folders that a crashed Slicer left behind more than a day ago (a running one touches its folder with every
-    volume).
+    """Folders that a crashed Slicer left behind: empty ones (a file goes when the worker has it) of a process that is
+    gone, others after a day (a running one touches its folder with every volume).
     """
     for folder in parent.glob(f"{FOLDER_PREFIX}*"):
         try:
             if time.time() - folder.stat().st_mtime > _STALE_AFTER_S:
                 shutil.rmtree(folder, ignore_errors=True)
+            elif _is_gone(folder.name.removeprefix(FOLDER_PREFIX).split("-")[0]):
+                folder.rmdir()
         except OSError:
-            continue  # another user's, or removed meanwhile
+            continue  # another user's, not empty, or removed meanwhile
+
+
+def _is_gone(process: str) -> bool:
+    """Whether no process has this number; False where that cannot be asked (signal 0 ends a process on Windows)."""
+    if os.name != "posix" or not process.isdecimal():
+        return False
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return True
+    except (PermissionError, OverflowError):
+        return False
+    return False
