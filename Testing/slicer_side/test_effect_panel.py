@@ -30,7 +30,8 @@ def test_options_follow_the_work_and_do_it(world):
     panel.propagateButton.click()
     bench.run()
     assert bench.voxels("A").any(axis=(1, 2)).all()
-    assert "doubtful" in panel.reviewLabel.text
+    doubtful = len(world.application().controller.review.doubtful())
+    assert panel.reviewLabel.text == f"({doubtful})"
     panel.nextDoubtfulButton.click()
     assert bench.voxels("A").any()
     assert world.application().session.current_index() != CENTER[2]
@@ -189,6 +190,28 @@ def test_progress_and_time_left_are_shown_while_it_runs(world):
     world.bench.run()
     assert panel.progressBar.isHidden()
     assert not panel.cancelButton.enabled
+
+
+def test_the_panel_keeps_its_size_while_the_work_goes_on(world):
+    """A panel that grows takes its room from the views: they jump, and are drawn anew for up to 175 ms."""
+    world.window.show()
+    world.host.switch_on()
+    world.bench.run()
+    frame = world.host.optionsFrame()
+    click(world)
+    world.bench.run()
+    sizes = [frame.minimumSizeHint.toTuple()]
+    world.bench.client.held = True
+    world.panel.propagateButton.click()
+    world.bench.run(lambda: world.bench.voxels("A").any(axis=(1, 2)).sum() >= 2)
+    QtWidgets.QApplication.processEvents()
+    sizes.append(frame.minimumSizeHint.toTuple())
+    world.panel.cancelButton.click()
+    world.bench.run()
+    QtWidgets.QApplication.processEvents()
+    assert world.panel.reviewLabel.text
+    sizes.append(frame.minimumSizeHint.toTuple())
+    assert sizes == [sizes[0]] * 3
 
 
 def press_escape(world):

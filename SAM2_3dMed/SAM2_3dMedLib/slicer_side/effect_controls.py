@@ -105,13 +105,15 @@ class EffectControls:
         propagateRow = self._row(self.propagateButton, self.autoCheckBox, self.cancelButton)
         self.scriptedEffect.addOptionsWidget(propagateRow)
 
+        # In one place, so that nothing below moves when a propagation begins and ends.
         self.progressBar = qt.QProgressBar()
         self.progressBar.setRange(0, 100)
-        self.progressBar.visible = False
-        self.scriptedEffect.addOptionsWidget(self.progressBar)
         self.statusLabel = qt.QLabel()
         self.statusLabel.wordWrap = True
-        self.scriptedEffect.addOptionsWidget(self.statusLabel)
+        self.statusStack = qt.QStackedWidget()
+        self.statusStack.addWidget(self.statusLabel)
+        self.statusStack.addWidget(self.progressBar)
+        self.scriptedEffect.addOptionsWidget(self.statusStack)
         self.errorLabel = qt.QLabel()
         self.errorLabel.wordWrap = True
         self.errorLabel.setStyleSheet(ERROR_STYLE)
@@ -140,8 +142,12 @@ class EffectControls:
         )
         self.checkedBox = qt.QCheckBox(_("Checked"))
         self.checkedBox.setToolTip(_("You have looked at this slice. Key: {key}.").format(key=KEYS["checked"]))
+        # The label takes what is left: a text that asked for room made the panel wider, and the views narrower, when a
+        # propagation began and ended; they were drawn anew for up to 175 ms.
         self.reviewLabel = qt.QLabel()
-        reviewRow = self._row(self.nextDoubtfulButton, self.checkedBox, self.reviewLabel)
+        self.reviewLabel.setSizePolicy(qt.QSizePolicy.Ignored, qt.QSizePolicy.Preferred)
+        self.reviewLabel.setToolTip(_("How many slices are doubtful and not checked."))
+        reviewRow = self._row(self.nextDoubtfulButton, self.reviewLabel, self.checkedBox)
         self.scriptedEffect.addLabeledOptionsWidget(_("Review:"), reviewRow)
 
     @staticmethod

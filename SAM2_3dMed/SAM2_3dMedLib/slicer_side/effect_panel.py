@@ -203,11 +203,12 @@ class EffectPanel(EffectControls):
         sentence = status.sentence
         if status.seconds_left is not None and running:
             sentence += "   " + _("{seconds} s left").format(seconds=max(1, round(status.seconds_left)))
-        self.progressBar.visible = status.fraction is not None
         if status.fraction is None:
             self.statusLabel.text = sentence
+            self.statusStack.setCurrentWidget(self.statusLabel)
         else:
             self._showProgress(round(100 * status.fraction), sentence)
+            self.statusStack.setCurrentWidget(self.progressBar)
         self.errorLabel.text = status.error
         self.errorLabel.visible = bool(status.error)
         self.propagateButton.enabled = status.phase not in MISSING_PHASES and bool(self.controller.prompts)
@@ -238,7 +239,7 @@ class EffectPanel(EffectControls):
             self.rangeWidget.setValues(first, last)
         doubtful = len(review.doubtful())
         self.nextDoubtfulButton.enabled = doubtful > 0
-        self.reviewLabel.text = _("{count} doubtful").format(count=doubtful) if review.slices else ""
+        self.reviewLabel.text = f"({doubtful})" if review.slices else ""
         self.updateChecked()
 
     def updateChecked(self) -> None:
