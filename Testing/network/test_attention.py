@@ -62,6 +62,12 @@ def test_queries_are_cut_where_their_scores_would_fill_the_memory(monkeypatch):
     torch.testing.assert_close(attention.attend(query, keys, values), whole)
     assert len(held) > 6, "each of the six heads, and more than once"
     assert max(held) <= 5_000
+    held.clear()
+    monkeypatch.setattr(attention, "_LARGE_SCORES", 2**20)
+    monkeypatch.setattr(attention, "_MOST_SCORES", 20_000)
+    torch.testing.assert_close(attention.attend(query, keys, values), whole)
+    assert len(held) > 1, "small heads, all at once"
+    assert max(held) <= 20_000
 
 
 @pytest.mark.parametrize("tokens", [64, 2048])

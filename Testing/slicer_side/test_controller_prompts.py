@@ -71,6 +71,10 @@ def test_a_segmentation_that_cannot_be_written_takes_no_prompt(bench):
     assert not bench.controller.status.running
     bench.segmentation.SetAndObserveTransformNodeID(None)
     assert bench.controller.status.error == "", "its cause is gone"
+    bench.controller._set_running_status("Something else.")
+    bench.segmentation.SetAndObserveTransformNodeID(mrml.add_linear_transform(np.eye(4)).GetID())
+    assert bench.controller.status.error == "Something else."
+    bench.segmentation.SetAndObserveTransformNodeID(None)
     click_at(bench, bench.views["Axial"], CENTER)
     assert bench.controller.status.error == ""
     assert bench.voxels("A").any()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import torch
 from torch import Tensor
@@ -30,12 +31,13 @@ def attend(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
 
 def _by_products(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     scaled, turned = query * query.shape[-1] ** -0.5, keys.transpose(-1, -2)
-    a_head = query.shape[-2] * keys.shape[-2] * query.element_size()
-    if a_head < _LARGE_SCORES or _learns(query, keys, values):
-        return _softmax(scaled @ turned) @ values
+    a_row = keys.shape[-2] * query.element_size()
+    if query.shape[-2] * a_row < _LARGE_SCORES or _learns(query, keys, values):
+        rows = max(1, _MOST_SCORES // (math.prod(query.shape[:-2]) * a_row))
+        return torch.cat([_softmax(part @ turned) @ values for part in scaled.split(rows, -2)], -2)
     # Head by head, products of matrices: a batched product of as many numbers takes a tenth longer.
     answers = query.new_empty(*query.shape[:-1], values.shape[-1])
-    rows = max(1, _MOST_SCORES // (keys.shape[-2] * query.element_size()))
+    rows = max(1, _MOST_SCORES // a_row)
     for head in itertools.product(*map(range, query.shape[:-2])):
         for mine, answer in zip(scaled[head].split(rows), answers[head].split(rows), strict=True):
             torch.mm(_softmax(mine @ turned[head]), values[head], out=answer)

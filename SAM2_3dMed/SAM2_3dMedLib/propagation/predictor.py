@@ -16,6 +16,7 @@ from ..network.features import SliceFeatures
 from ..network.model import SAM23dMed
 from ..network.slice_encoder import SliceEncoder, reduced_copy
 from .errors import DeviceMemoryError, ran_out_of_memory
+from .memory_bank import UnmadeFeatures
 from .precision import default_dtype
 from .step_runner import StepMode, StepRunner
 
@@ -197,14 +198,14 @@ class SlicePredictor:
                 raise
             raise self._memory_error() from error
 
-    def later(self, step: Callable[[], Result]) -> Callable[[], Result]:
-        """A step that can be run at any time, also within another one."""
+    def unmade(self, embedding: Tensor, remember: Callable[[Tensor], Tensor]) -> UnmadeFeatures:
+        """A memory's features that `remember` makes of a slice's embedding at any time, also within another step."""
 
-        def run() -> Result:
+        def make() -> Tensor:
             with self.running():
-                return step()
+                return remember(embedding)
 
-        return run
+        return UnmadeFeatures(make, embedding.nbytes)
 
     def encode_slices(self, images: Sequence[np.ndarray]) -> list[SliceFeatures]:
         """Encoder features of each slice, one entry a slice with batch size 1.

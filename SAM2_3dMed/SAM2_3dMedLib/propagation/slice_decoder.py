@@ -305,10 +305,13 @@ class SliceDecoder:
         def step() -> tuple[MaskDecoding, Tensor | UnmadeFeatures, np.ndarray]:
             decoding, seen = decode(), features.embedding
             remember = partial(
-                self._network.encode_memory, seen, decoding.logits, decoding.object_score, prompted=prompted
+                self._network.encode_memory,
+                logits=decoding.logits,
+                object_score=decoding.object_score,
+                prompted=prompted,
             )
             later = self._predictor.runner.remembers_later
-            memory = UnmadeFeatures(self._predictor.later(remember), seen.nbytes) if later else remember()
+            memory = self._predictor.unmade(seen, remember) if later else remember(seen)
             picture = self._predictor.masks_at_slice_size(decoding.logits, plane.shape)[0]
             return decoding, memory, picture.cpu().numpy()
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..network.features import SliceFeatures
 from ..volume.planes import SliceAxis, SlicePlane
-from .memory_bank import MemorySelection, SliceMemory, UnmadeFeatures
+from .memory_bank import MemorySelection, SliceMemory
 from .packed_mask import PackedMask
 from .predictor import SlicePredictor
 from .schedule import ChainKey
@@ -95,8 +95,8 @@ class SliceTracker:
         started = []
         for row, (work, seen) in enumerate(zip(batch, features, strict=True)):
             own = answers.of(row)
-            remember = self._predictor.later(partial(self._predictor.runner.remember, seen.embedding, own))
-            memory = SliceMemory.of(UnmadeFeatures(remember, seen.embedding.nbytes), own.pointer, own.scores)
+            unmade = self._predictor.unmade(seen.embedding, partial(self._predictor.runner.remember, answers=own))
+            memory = SliceMemory.of(unmade, own.pointer, own.scores)
             result = _result(plane, work, own.logits, own.scores, pictures[row : row + 1], memory)
             started.append(StartedSlice(memory, lambda result=result: result))
         return started

@@ -220,8 +220,10 @@ class Controller(EngineMixin, PlacesMixin, PromptsMixin, RestoreMixin, RefineMix
         self._prompts_changed()
 
     def segmentation_moved(self) -> None:
-        """The segmentation is under another transform: what was refused under the one before need not be any more."""
-        if self.attached and self.status.error:
+        """The segmentation is under another transform: that the one before was refused need not be said any more."""
+        from .volume_source import not_linear
+
+        if self.attached and self.status.error == not_linear(self.segmentation_node):
             self._set_running_status(self.elsewhere)
 
     def segmentation_removed(self, node) -> None:

@@ -212,12 +212,17 @@ def between(source_transform: Any, target_transform: Any, node: Any) -> NDArray[
     general, linear = vtk.vtkGeneralTransform(), vtk.vtkTransform()
     slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(source_transform, target_transform, general)
     if not slicer.vtkMRMLTransformNode.IsGeneralTransformLinear(general, linear):
-        sentence = _(
-            '"{name}" is under a transform that is not linear: harden it (right-click in the module Data, '
-            "Harden transform), then continue."
-        )
-        raise VolumeSourceError(sentence.format(name=node.GetName()))
+        raise VolumeSourceError(not_linear(node))
     return matrix_to_array(linear.GetMatrix())
+
+
+def not_linear(node: Any) -> str:
+    """What to say of a node whose transform is not linear."""
+    sentence = _(
+        '"{name}" is under a transform that is not linear: harden it (right-click in the module Data, '
+        "Harden transform), then continue."
+    )
+    return sentence.format(name=node.GetName())
 
 
 def matrix_to_array(matrix: vtk.vtkMatrix4x4) -> NDArray[np.float64]:

@@ -112,5 +112,5 @@ def _is_gone(process: str) -> bool:
     except ProcessLookupError:
         return True
     except (PermissionError, OverflowError):
-        return False
+        pass  # another user's, or no number of a process at all
     return False
